@@ -1,0 +1,161 @@
+"""Small networks, all of one shape: a backbone that gives features and a head that gives logits."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tlutils.runtime import seeded
+
+__all__ = ["Classifier", "lenet", "num_parameters", "replace_head"]
+
+
+class Classifier(nn.Module):
+    r"""Compose a backbone and a head: logits = head(backbone(x)).
+
+    Parameters
+    ----------
+    backbone
+        Maps images (n, channels, height, width) to features (n, num_features).
+    head
+        Maps features (n, num_features) to logits (n, num_classes). Logits are unnormalised:
+        no softmax belongs here, the loss applies it.
+
+    Examples
+    --------
+    >>> model = Classifier(nn.Flatten(), nn.Linear(4, 3))
+    >>> model(torch.zeros(2, 1, 2, 2)).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def features(self, x: Tensor) -> Float[Tensor, "n num_features"]:
+        """Return the features on which the head decides."""
+        return self.backbone(x)
+
+    def forward(self, x: Tensor) -> Float[Tensor, "n num_classes"]:
+        return self.head(self.backbone(x))
+
+
+def _conv_block(in_channels: int, out_channels: int, norm: bool) -> list[nn.Module]:
+    """Return convolution, optional batch normalisation, ReLU and a halving of the resolution."""
+    block: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, kernel_size=5, padding=2, bias=not norm)]
+    if norm:
+        block.append(nn.BatchNorm2d(out_channels))
+    return [*block, nn.ReLU(), nn.MaxPool2d(2)]
+
+
+def lenet(
+    num_classes: int = 10,
+    *,
+    in_channels: int = 1,
+    image_size: int = 28,
+    widths: tuple[int, int] = (16, 32),
+    num_features: int = 128,
+    batch_norm: bool = False,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> Classifier:
+    """Return a LeNet: two convolutions with pooling, one hidden layer, one linear head.
+
+    Parameters
+    ----------
+    num_classes
+        Number of logits, at least 2.
+    in_channels
+        1 for grey images, 3 for colour.
+    image_size
+        Height and width in pixels, a multiple of 4.
+    widths
+        Channels after the first and the second convolution.
+    num_features
+        Size of the hidden layer, which is what `Classifier.features` returns.
+    batch_norm
+        Normalise after each convolution.
+    dropout
+        Probability in [0, 1) with which a feature is dropped while training.
+    seed
+        Seed of the initial weights.
+
+    Raises
+    ------
+    ValueError
+        If `num_classes` is below 2 or `image_size` is not a positive multiple of 4.
+
+    Notes
+    -----
+    ReLU and max-pooling replace the tanh and the trained subsampling of the original.
+
+    Source
+    ------
+    LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition",
+    Proceedings of the IEEE 86 (1998), Fig. 2.
+
+    Examples
+    --------
+    >>> num_parameters(lenet())
+    215370
+    """
+    if num_classes < 2:
+        raise ValueError(f"num_classes is {num_classes}; a classifier needs at least 2 classes")
+    if image_size < 4 or image_size % 4:
+        raise ValueError(
+            f"image_size is {image_size}; two halvings need a positive multiple of 4, for example 28 or 32"
+        )
+    first, second = widths
+    with seeded(seed):
+        backbone = nn.Sequential(
+            *_conv_block(in_channels, first, batch_norm),
+            *_conv_block(first, second, batch_norm),
+            nn.Flatten(),
+            nn.Linear(second * (image_size // 4) ** 2, num_features),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+        )
+        return Classifier(backbone, nn.Linear(num_features, num_classes))
+
+
+def replace_head(model: Classifier, num_classes: int, *, seed: int = 0) -> Classifier:
+    """Give `model` a fresh linear head for `num_classes` classes and return it.
+
+    The backbone is kept as it is, weights and `requires_grad` flags alike; the new head is trainable.
+    The model is changed in place: copy it first (`copy.deepcopy`) to keep the old one.
+
+    Raises
+    ------
+    TypeError
+        If `model` is not a `Classifier` with a linear head.
+    ValueError
+        If `num_classes` is below 2.
+
+    Examples
+    --------
+    >>> replace_head(lenet(10), 3).head.out_features
+    3
+    """
+    if not isinstance(model, Classifier) or not isinstance(model.head, nn.Linear):
+        raise TypeError(
+            f"replace_head got {type(model).__name__}; expected a tlutils Classifier whose head is nn.Linear"
+        )
+    if num_classes < 2:
+        raise ValueError(f"num_classes is {num_classes}; a classifier needs at least 2 classes")
+    with seeded(seed):
+        head = nn.Linear(model.head.in_features, num_classes)
+    model.head = head.to(model.head.weight)
+    return model
+
+
+def num_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
+    """Return how many numbers the model learns (buffers such as running means are not counted).
+
+    Examples
+    --------
+    >>> num_parameters(nn.Linear(3, 2))
+    8
+    """
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
