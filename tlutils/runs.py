@@ -1,0 +1,304 @@
+"""Stored runs: load a training that ships with the book, or do it again.
+
+A run is a JSON record (metrics, history, provenance) and, where a chapter needs them, weights in a
+safetensors file whose name carries its digest. The JSON is written last and in one step: whoever reads
+finds the old run or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tlutils import datasets
+from tlutils.files import write_atomically
+from tlutils.provenance import code_digest
+from tlutils.runtime import best_device, environment
+
+__all__ = [
+    "Outcome",
+    "Run",
+    "RunError",
+    "StaleRunWarning",
+    "available",
+    "is_live",
+    "load",
+    "round_to_half",
+    "train_or_replay",
+]
+
+
+class RunError(RuntimeError):
+    """A stored run that is missing or damaged."""
+
+
+class StaleRunWarning(UserWarning):
+    """A stored run that other code or another config than today's has made."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training function returns: plain metrics, and the weights worth keeping.
+
+    Parameters
+    ----------
+    metrics
+        Numbers, strings, lists and dicts, as JSON can hold them.
+    models
+        Networks by name; their weights must have passed `round_to_half`, so that the metrics are those of
+        the weights as stored.
+    """
+
+    metrics: dict[str, Any]
+    models: dict[str, nn.Module] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training, replayed or live.
+
+    Attributes
+    ----------
+    metrics
+        What the training function measured.
+    weights
+        State dicts by model name, float32.
+    provenance
+        Config, code digest, data checksums, versions, device, duration in seconds, date.
+    is_live
+        Whether it was trained just now.
+    stored
+        For a live run: the stored one, if there is one, to be shown beside it.
+    """
+
+    name: str
+    metrics: dict[str, Any]
+    weights: dict[str, dict[str, Tensor]]
+    provenance: dict[str, Any]
+    is_live: bool
+    stored: Run | None = None
+
+    def load_into(self, model: nn.Module, which: str = "model") -> nn.Module:
+        """Load the weights stored as `which` into `model` and return it.
+
+        Raises
+        ------
+        ValueError
+            If there are no weights of that name.
+        """
+        if which not in self.weights:
+            raise ValueError(f"run {self.name!r} has weights for {[*self.weights]}, not for {which!r}")
+        model.load_state_dict(self.weights[which])
+        return model
+
+
+def is_live(name: str = "all") -> bool:
+    """Say whether the run `name` is to be trained here rather than replayed.
+
+    ``TLUTILS_LIVE`` decides where it is set: "all", "none", or names separated by commas. Where it is not
+    set, a machine with an accelerator trains and a machine without replays.
+    """
+    asked = os.environ.get("TLUTILS_LIVE")
+    if asked is None:
+        return best_device().type != "cpu"
+    return asked == "all" or name in asked.split(",")
+
+
+def folder() -> Path:
+    """Return where runs are stored: ``TLUTILS_RUNS``, else the folder that ships with the package."""
+    return Path(os.environ.get("TLUTILS_RUNS") or Path(__file__).parent / "stored_runs")
+
+
+def available() -> list[str]:
+    """Return the names of all stored runs, sorted."""
+    return sorted(path.relative_to(folder()).with_suffix("").as_posix() for path in folder().rglob("*.json"))
+
+
+def round_to_half(model: nn.Module) -> nn.Module:
+    """Round all weights of `model` to half precision, in place, and return it (still float32).
+
+    Measured after this, a metric is that of the weights as they are stored.
+
+    Raises
+    ------
+    ValueError
+        If a weight is too large for half precision (65504).
+    """
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point():
+                rounded = tensor.half()
+                if not torch.isfinite(rounded).all():
+                    raise ValueError(f"{name} holds values beyond ±65504, the range of half precision")
+                tensor.copy_(rounded)
+    return model
+
+
+def load(name: str) -> Run:
+    """Load the stored run `name`.
+
+    Raises
+    ------
+    RunError
+        If there is no such run (the nearest names are offered) or its files are damaged.
+    """
+    path = folder() / f"{name}.json"
+    if not path.is_file():
+        near = difflib.get_close_matches(name, available(), n=3, cutoff=0.4)
+        raise RunError(f"no stored run {name!r}; did you mean {near or available()}? Or train it: live=True")
+    cure = "Reinstall tlutils, or train it again with live=True (make retrain RUN=" + name + ")."
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        metrics, provenance, files = record["metrics"], record["provenance"], record["weights"]
+        weights = {which: _read_weights(path.parent / file["file"], file) for which, file in files.items()}
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        raise RunError(f"the stored run {name!r} in {path.parent} is damaged ({error}). {cure}") from error
+    return Run(name, metrics, weights, provenance, is_live=False)
+
+
+def _read_weights(path: Path, file: dict[str, str]) -> dict[str, Tensor]:
+    """Read one safetensors file after checking its digest; return float32 tensors."""
+    from safetensors.torch import load as load_tensors
+
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != file["sha256"]:
+        raise ValueError(f"{path.name} does not have its recorded SHA-256")
+    tensors = load_tensors(content)
+    return {key: t.float() if t.is_floating_point() else t for key, t in tensors.items()}
+
+
+def _save(name: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
+    """Store a run: weights first, the record that names them last."""
+    from safetensors.torch import save as save_tensors
+
+    path = folder() / f"{name}.json"
+    old = json.loads(path.read_text(encoding="utf-8"))["weights"] if path.is_file() else {}
+    files = {}
+    for which, model in outcome.models.items():
+        tensors = {key: _to_half(key, tensor) for key, tensor in model.state_dict().items()}
+        content = save_tensors(tensors)
+        digest = hashlib.sha256(content).hexdigest()
+        file = f"{path.stem}.{which}.{digest[:12]}.safetensors"
+        write_atomically(path.parent / file, lambda out, content=content: out.write(content))
+        files[which] = {"file": file, "sha256": digest}
+    record = {"provenance": provenance, "metrics": outcome.metrics, "weights": files}
+    text = json.dumps(record, indent=1, allow_nan=False)
+    write_atomically(path, lambda out: out.write(text.encode()))
+    for file in {entry["file"] for entry in old.values()} - {entry["file"] for entry in files.values()}:
+        (path.parent / file).unlink(missing_ok=True)
+
+
+def _to_half(name: str, tensor: Tensor) -> Tensor:
+    """Return a contiguous half-precision copy on the CPU; refuse to change a value by it."""
+    tensor = tensor.detach().cpu().contiguous()
+    if not tensor.is_floating_point():
+        return tensor
+    if not torch.equal(tensor.half().float(), tensor.float()):
+        raise ValueError(
+            f"{name} would change when stored in half precision, and its metrics with it; "
+            "call runs.round_to_half(model) before measuring"
+        )
+    return tensor.half()
+
+
+def _is_stale(run: Run, digest: str, config: dict[str, Any]) -> str:
+    """Return what has changed since the run was stored, or an empty string."""
+    # Through JSON and back, because a tuple becomes a list there.
+    is_same_config = json.loads(json.dumps(config)) == run.provenance["config"]
+    changed = [] if is_same_config else ["the config"]
+    if digest != run.provenance["code_digest"]:
+        changed.append("the training code")
+    return " and ".join(changed)
+
+
+def train_or_replay(
+    name: str,
+    train: Callable[[Any], Outcome],
+    config: Any,
+    *,
+    data: tuple[str, ...] = (),
+    live: bool | None = None,
+) -> Run:
+    """Replay the stored run `name`, or train it here.
+
+    Parameters
+    ----------
+    name
+        ``chapter/run``.
+    train
+        Called with `config`; trains, measures, returns an `Outcome`.
+    config
+        A frozen dataclass; its method ``quick()`` returns a version of a few steps, for checks that live
+        training still works.
+    data
+        Names of the data sets on which the run depends; their checksums go into the provenance.
+    live
+        Train instead of replaying. By default `is_live` decides.
+
+    Returns
+    -------
+    The run. A live one carries the stored one beside it.
+
+    Raises
+    ------
+    RunError
+        If a run to be replayed is missing or damaged, or, where ``CI`` is set, stale.
+
+    Notes
+    -----
+    A stale run gives a `StaleRunWarning` to a reader. ``TLUTILS_STORE=1`` stores a live run;
+    ``TLUTILS_SMOKE=1`` also runs ``train(config.quick())`` before a replay and drops its result.
+    """
+    digest, settings = code_digest(train), asdict(config)
+    if is_live(name) if live is None else live:
+        return _train(name, train, config, digest, data)
+    run = load(name)
+    if stale := _is_stale(run, digest, settings):
+        message = f"the stored run {name!r} is stale: {stale} changed since. make retrain RUN={name}"
+        if os.environ.get("CI"):
+            raise RunError(message)
+        warnings.warn(message, StaleRunWarning, stacklevel=2)
+    if os.environ.get("TLUTILS_SMOKE"):
+        train(config.quick())
+    minutes = run.provenance["duration_s"] / 60
+    print(f"replayed {name}: trained on {run.provenance['environment']['device']} in {minutes:.1f} min")
+    return run
+
+
+def _train(
+    name: str, train: Callable[[Any], Outcome], config: Any, digest: str, data: tuple[str, ...]
+) -> Run:
+    """Train a run, store it if the environment asks for that, and print it beside the stored one."""
+    stored = load(name) if name in available() else None
+    started = time.perf_counter()
+    outcome = train(config)
+    provenance = {
+        "name": name,
+        "config": asdict(config),
+        "code_digest": digest,
+        "data": {dataset: datasets.digest(dataset) for dataset in data},
+        "environment": environment(),
+        "duration_s": round(time.perf_counter() - started, 1),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+    if os.environ.get("TLUTILS_STORE"):
+        _save(name, outcome, provenance)
+    weights = {which: model.state_dict() for which, model in outcome.models.items()}
+    metrics = json.loads(json.dumps(outcome.metrics))  # the same types as a replayed run has
+    print(f"trained {name} in {provenance['duration_s'] / 60:.1f} min")
+    for key, value in metrics.items():
+        if stored is not None and isinstance(value, int | float):
+            print(f"  {key}: {value:.4g} here, {stored.metrics.get(key, float('nan')):.4g} stored")
+    return Run(name, metrics, weights, provenance, is_live=True, stored=stored)
