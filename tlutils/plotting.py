@@ -1,6 +1,7 @@
 """Figures of the book. Functions take arrays and an axes, draw one thing, and return the axes.
 
-Colours are Okabe and Ito's, which stay apart for colour-blind readers; lines differ in marker and dash as well.
+Colours are Okabe and Ito's, which stay apart for colour-blind readers;
+lines differ in marker and dash as well.
 """
 
 from __future__ import annotations
