@@ -1,8 +1,9 @@
 """Fetch original data files, and keep the prepared form that every later load reads.
 
-Three rules hold for everything here. A file has its final name only when it is complete: it is written under a
-temporary name in the same folder and then renamed, so neither a crash nor a second process can leave half a file
-that looks whole. What is downloaded must have the published checksum. What is already there is never changed.
+Three rules hold for everything here. A file has its final name only when it is complete: it is written under
+a temporary name in the same folder and then renamed, so neither a crash nor a second process can leave half a
+file that looks whole. What is downloaded must have the published checksum. What is already there is never
+changed.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from tlutils.catalogue import DataFile, DatasetInfo
+
 CONNECT_TIMEOUT_S = 20
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 LEFTOVER_AGE_S = 3600  # an unfinished prepared file this old belongs to a process that died
 
 _notices_given: set[str] = set()
@@ -32,63 +35,6 @@ _notices_given: set[str] = set()
 
 class DatasetError(RuntimeError):
     """Data that are missing, damaged, or cannot be fetched or stored; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """One original file of a data set: where it lies, where it can be had, and how it is recognised.
-
-    Args:
-        path: place below the data folder, with `/` between its parts.
-        md5: the published checksum, in hexadecimal; every download must have it.
-        num_bytes: the published size, in bytes.
-        urls: addresses, the official source first and then the mirrors.
-        unpacked: place below the data folder of the unpacked form, which serves as well; empty if there is none.
-        is_checked: whether a file that is already there must have the published checksum too.
-    """
-
-    path: str
-    md5: str
-    num_bytes: int
-    urls: tuple[str, ...]
-    unpacked: str = ""
-    is_checked: bool = True
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What is known of a data set before it is read.
-
-    Args:
-        name: the name that `datasets.load` takes.
-        title: the name that people use.
-        url: the page of its makers.
-        licence: its terms, as far as its makers state any.
-        citation: whom to cite.
-        class_names: the name of each class, in the order of the labels.
-        image_shape: (height, width, channels).
-        num_train: number of training images; None if there are as many as asked for.
-        num_test: number of test images; None if there are as many as asked for.
-        files: the original files; empty for a data set that needs none.
-        digests: SHA-256 over images and labels of each split that the data must have; empty if not fixed.
-    """
-
-    name: str
-    title: str
-    url: str
-    licence: str
-    citation: str
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]
-    num_train: int | None
-    num_test: int | None
-    files: tuple[DataFile, ...] = ()
-    digests: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of all original files together, in bytes."""
-        return sum(file.num_bytes for file in self.files)
 
 
 def data_folder(root: str | os.PathLike | None = None) -> Path:
@@ -101,8 +47,8 @@ def data_folder(root: str | os.PathLike | None = None) -> Path:
 def search_folders(root: str | os.PathLike | None = None) -> tuple[Path, ...]:
     """Return the folders to look for data in, in order; the last one is where new files are written.
 
-    That is the data folder alone, or, if nothing may be written there, also a folder of its own in `TLUTILS_CACHE`
-    (else the user's cache folder), so that a shared read-only collection serves everyone.
+    That is the data folder alone, or, if nothing may be written there, also a folder of its own in
+    `TLUTILS_CACHE` (else the user's cache folder), so that a shared read-only collection serves everyone.
     """
     folder = data_folder(root)
     if is_writable(folder):
@@ -115,7 +61,8 @@ def search_folders(root: str | os.PathLike | None = None) -> tuple[Path, ...]:
 def is_writable(folder: Path) -> bool:
     """Tell whether `folder`, or the nearest folder above it that exists, may be written into.
 
-    A folder whose mode has no write bit at all counts as read-only for every user, the administrator included.
+    A folder whose mode has no write bit at all counts as read-only for every user, the administrator
+    included.
     """
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -123,7 +70,7 @@ def is_writable(folder: Path) -> bool:
 
 
 def locate(file: DataFile, folders: tuple[Path, ...]) -> Path | None:
-    """Return the path of `file`, or else of its unpacked form, in the first folder that has it; None if none has."""
+    """Return where `file`, or else its unpacked form, lies in the first folder that has it, or None."""
     for folder in folders:
         for relative in filter(None, (file.path, file.unpacked)):
             if (folder / relative).exists():
@@ -132,7 +79,7 @@ def locate(file: DataFile, folders: tuple[Path, ...]) -> Path | None:
 
 
 def fetch(info: DatasetInfo, folders: tuple[Path, ...]) -> dict[DataFile, Path]:
-    """Return where each original file of `info` lies, after downloading the missing ones into the last folder.
+    """Return where each original file of `info` lies; missing ones are downloaded into the last folder.
 
     Raises:
         DatasetError: a file can be had from none of its addresses, or cannot be stored.
@@ -151,7 +98,8 @@ def _give_notice(info: DatasetInfo, missing: list[DataFile], folder: Path) -> No
     if info.name not in _notices_given:
         _notices_given.add(info.name)
         size = sum(file.num_bytes for file in missing) / 1e6
-        print(f"{info.title}: downloading {size:.1f} MB into {folder}\n  source: {info.url}\n  terms: {info.licence}")
+        print(f"{info.title}: downloading {size:.1f} MB into {folder}")
+        print(f"  source: {info.url}\n  terms: {info.licence}")
 
 
 def _download(file: DataFile, folder: Path) -> Path:
@@ -173,44 +121,50 @@ def _download(file: DataFile, folder: Path) -> Path:
         except OSError as error:
             raise storage_error(error, target, file.num_bytes) from error
     raise DatasetError(
-        f"{file.path} could not be downloaded:\n" + "\n".join(failures) + f"\nConnect to the network and load "
-        f"again, or put the file (md5 {file.md5}) at {target}, or set the environment variable TLUTILS_DATA to a "
-        "folder that has it."
+        "\n".join([f"{file.path} could not be downloaded:", *failures])
+        + f"\nConnect to the network and load again, or put the file (md5 {file.md5}) at {target}, or set "
+        "the environment variable TLUTILS_DATA to a folder that has it."
     )
 
 
 def storage_error(error: OSError, path: Path, num_bytes: int) -> DatasetError:
     """Return the DatasetError to raise when `path` cannot be written; a full disk is named as such."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in NO_SPACE:
         cause = f"no space left for {path.name} ({num_bytes / 1e6:.1f} MB) in {path.parent}: free some"
     else:
         cause = f"{path.name} cannot be written in {path.parent} ({error}): make the folder writable"
-    return DatasetError(f"{cause}, or set TLUTILS_DATA (or TLUTILS_CACHE) to another folder. Nothing was left behind.")
+    return DatasetError(
+        f"{cause}, or set TLUTILS_DATA (or TLUTILS_CACHE) to another folder. Nothing was left behind."
+    )
 
 
 @contextlib.contextmanager
 def staged(found: dict[DataFile, Path]) -> Iterator[Path]:
-    """Give a temporary folder in which the files of `found` lie unpacked, as torchvision's readers expect them.
+    """Give a temporary folder in which the files of `found` lie unpacked, as torchvision expects them.
 
-    torchvision unpacks beside the archive; a read-only data folder does not allow that, and the data folder of a
-    reader need not hold everything twice.
+    torchvision itself unpacks beside the archive; a read-only data folder does not allow that, and a reader's
+    data folder need not hold everything twice.
 
     Raises:
         DatasetError: an archive has a wrong checksum, or cannot be unpacked.
     """
-    with tempfile.TemporaryDirectory(prefix="tlutils-") as name:
-        folder = Path(name)
+    for file, path in found.items():
+        _check(file, path)
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="tlutils-")
+    except OSError as error:  # what a full disk makes of it
+        raise DatasetError(
+            f"There is no room for temporary files ({error}). Free some, or set TMPDIR."
+        ) from error
+    with temporary as folder:
         for file, path in found.items():
-            _check(file, path)
             try:
-                _stage(file, path, folder)
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                    raise storage_error(error, folder / path.name, file.num_bytes) from error
+                _stage(file, path, Path(folder))
+            except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+                if getattr(error, "errno", None) in NO_SPACE:
+                    raise storage_error(error, Path(folder) / path.name, file.num_bytes) from error
                 raise damaged(path, error) from error
-            except (EOFError, zlib.error, tarfile.TarError) as error:
-                raise damaged(path, error) from error
-        yield folder
+        yield Path(folder)
 
 
 def damaged(path: Path, cause: object) -> DatasetError:
@@ -305,20 +259,21 @@ def verify(path: Path, info: DatasetInfo, split: str, images: np.ndarray, labels
     Raises:
         DatasetError: one of them is not as `info` says.
     """
-    num_images = info.num_train if split == "train" else info.num_test
-    if images.shape != (num_images, *info.image_shape) or images.dtype != np.uint8:
-        raise damaged(path, f"images are {images.dtype} {images.shape}, not uint8 {(num_images, *info.image_shape)}")
+    num_images, last = info.num_train if split == "train" else info.num_test, len(info.class_names) - 1
+    shape = (num_images, *info.image_shape)
+    if images.shape != shape or images.dtype != np.uint8:
+        raise damaged(path, f"{split} images are {images.dtype} {images.shape}, not uint8 {shape}")
     if labels.shape != (num_images,) or labels.dtype != np.int64:
-        raise damaged(path, f"labels are {labels.dtype} {labels.shape}, not int64 {(num_images,)}")
-    if labels.min() < 0 or labels.max() >= len(info.class_names):
-        raise damaged(path, f"labels from {labels.min()} to {labels.max()}, not 0 to {len(info.class_names) - 1}")
+        raise damaged(path, f"{split} labels are {labels.dtype} {labels.shape}, not int64 {(num_images,)}")
+    if labels.min() < 0 or labels.max() > last:
+        raise damaged(path, f"{split} labels go from {labels.min()} to {labels.max()}, not from 0 to {last}")
     expected = dict(info.digests).get(split)
     if expected is not None and (digest := sha256(images, labels)) != expected:
         raise damaged(path, f"SHA-256 of the {split} part is {digest} and should be {expected}")
 
 
 def sha256(images: np.ndarray, labels: np.ndarray) -> str:
-    """Return the SHA-256 over the images' bytes followed by the labels' (little-endian int64), in hexadecimal."""
+    """Return the SHA-256, in hexadecimal, over the images' bytes and then the labels' (little-endian int64)."""
     digest = hashlib.sha256(np.ascontiguousarray(images).data)
     digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
