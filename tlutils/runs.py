@@ -277,6 +277,15 @@ def train_or_replay(
     return run
 
 
+def _data_digest(dataset: str) -> str:
+    """Return a SHA-256 over all images and labels of a data set, training part first."""
+    digest = hashlib.sha256()
+    for split in ("train", "test"):
+        images = datasets.load(dataset, split)
+        digest.update(images.images.tobytes() + images.labels.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
 def _train(
     name: str, train: Callable[[Any], Outcome], config: Any, digest: str, data: tuple[str, ...]
 ) -> Run:
@@ -288,7 +297,7 @@ def _train(
         "name": name,
         "config": asdict(config),
         "code_digest": digest,
-        "data": {dataset: datasets.digest(dataset) for dataset in data},
+        "data": {dataset: _data_digest(dataset) for dataset in data},
         "environment": environment(),
         "duration_s": round(time.perf_counter() - started, 1),
         "date": datetime.now(UTC).date().isoformat(),
