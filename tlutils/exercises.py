@@ -3,11 +3,42 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import html
 import importlib
 import inspect
+import re
+from collections.abc import Sequence
+from string import Template
 from typing import Any
 
-__all__ = ["Wrong", "check", "verdict"]
+__all__ = ["Wrong", "check", "quiz", "quiz_html", "verdict"]
+
+# Plain HTML: radio buttons in a fieldset, one button, and a status line that screen readers announce. The
+# reasons are in the page from the start, so that mathematics in them is typeset with the rest.
+_QUESTION = Template("""\
+<fieldset class="tl-quiz tex2jax_process">
+<legend>$question</legend>
+$options
+<button type="button">Check</button>
+<div role="status">
+$reasons
+</div>
+<script>
+(function () {
+  const quiz = document.currentScript.parentElement;
+  const inputs = [...quiz.querySelectorAll('input')];
+  const reasons = [...quiz.querySelectorAll('[role="status"] p')];
+  const hide = () => reasons.forEach(reason => { reason.hidden = true; });
+  inputs.forEach(input => input.addEventListener('change', hide));
+  quiz.querySelector('button').addEventListener('click', function () {
+    hide();
+    const chosen = inputs.findIndex(input => input.checked);
+    reasons[chosen < 0 ? inputs.length : chosen].hidden = false;
+  });
+})();
+</script>
+</fieldset>""")
 
 
 class Wrong(Exception):
@@ -63,3 +94,75 @@ def check(name: str, answer: Any) -> None:
     """
     is_right, sentence = verdict(name, answer)
     print(f"{'Correct:' if is_right else 'Not yet:'} {sentence}")
+
+
+def _inline(text: str) -> str:
+    """Return text as HTML, with `words in backticks` as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+
+
+def quiz_html(questions: Sequence[dict[str, Any]]) -> str:
+    """Return the HTML of a quiz. Arguments are those of `quiz`.
+
+    The same questions give the same text, so that a stored notebook compares equal.
+
+    Raises
+    ------
+    ValueError
+        As in `quiz`.
+
+    Examples
+    --------
+    >>> right = {"text": "yes", "correct": True, "reason": "It is."}
+    >>> wrong = {"text": "no", "correct": False, "reason": "Look again."}
+    >>> quiz_html([{"question": "Is 1 odd?", "options": [right, wrong]}]).count("<input")
+    2
+    """
+    return "\n".join(_question_html(question) for question in questions)
+
+
+def _question_html(question: dict[str, Any]) -> str:
+    """Return the HTML of one question after checking its form."""
+    text, options = question["question"], question["options"]
+    num_correct = sum(option["correct"] for option in options)
+    if len(options) < 2 or num_correct != 1:
+        raise ValueError(
+            f"the question {text!r} has {len(options)} options, {num_correct} of them correct; "
+            "expected at least 2 options and exactly 1 correct one"
+        )
+    if silent := [option["text"] for option in options if not option["reason"].strip()]:
+        raise ValueError(f"the question {text!r} gives no reason for the options {silent}")
+    group = "quiz-" + hashlib.sha256(text.encode()).hexdigest()[:12]
+    labels = [
+        f'<label><input type="radio" name="{group}"> <span>{_inline(option["text"])}</span></label>'
+        for option in options
+    ]
+    reasons = [
+        f"<p hidden><strong>{'Correct' if option['correct'] else 'Not quite'}.</strong> "
+        f"{_inline(option['reason'])}</p>"
+        for option in options
+    ]
+    reasons.append("<p hidden>Choose an answer first.</p>")
+    return _QUESTION.substitute(question=_inline(text), options="\n".join(labels), reasons="\n".join(reasons))
+
+
+def quiz(questions: Sequence[dict[str, Any]]) -> None:
+    """Show a quiz: one answer per question, and for every option the reason why it is right or wrong.
+
+    It works in a notebook and on the static page, by mouse and by keyboard, and fetches nothing.
+
+    Parameters
+    ----------
+    questions
+        Each ``{"question": str, "options": [{"text": str, "correct": bool, "reason": str}, ...]}`` with
+        exactly one correct option. Words in backticks become code; mathematics goes between ``\\(`` and
+        ``\\)``.
+
+    Raises
+    ------
+    ValueError
+        If a question has fewer than two options, not exactly one correct option, or an option without reason.
+    """
+    from IPython.display import HTML, display
+
+    display(HTML(quiz_html(questions)))

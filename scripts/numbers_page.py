@@ -1,0 +1,108 @@
+"""Write the page "where the numbers come from" out of the stored runs.
+
+Usage: python scripts/numbers_page.py book/numbers.md [folder of stored runs]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HEAD = """\
+# Where the numbers come from
+
+Every result in the book is read from a run that is stored with the package. `make retrain RUN=name` trains
+one of them again and prints old and new results side by side; a run whose code or settings have changed since
+it was stored fails the tests. This page is written from the stored runs at every build.
+"""
+NO_RUNS = "\nNo run is stored yet.\n"
+MAX_NUMBERS = 60  # of a long list of numbers, so many are printed
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the unit in which one would say it.
+
+    >>> duration(4.2), duration(300)
+    ('4 s', '5.0 min')
+    """
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.1f} min"
+
+
+def seeds(config: dict[str, Any]) -> str:
+    """Return the seeds named in a config, or a dash.
+
+    >>> seeds({"seeds": [0, 1, 2], "width": 3})
+    '0, 1, 2'
+    """
+    found = [config[key] for key in ("seeds", "seed") if key in config]
+    flat = [seed for value in found for seed in (value if isinstance(value, list) else [value])]
+    return ", ".join(map(str, flat)) or "–"
+
+
+def shorten(value: Any) -> Any:
+    """Return a JSON value with floats at four digits and long lists cut, for the eye."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {key: shorten(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        kept = [shorten(inner) for inner in value[:MAX_NUMBERS]]
+        return kept if len(value) <= MAX_NUMBERS else [*kept, f"… {len(value) - MAX_NUMBERS} more"]
+    return value
+
+
+def folded(title: str, value: Any) -> str:
+    """Return a JSON value as a folded block."""
+    lines = [f'  "{key}": {json.dumps(inner, ensure_ascii=False)}' for key, inner in shorten(value).items()]
+    text = "{\n" + ",\n".join(lines) + "\n}"
+    return f":::{{dropdown}} {title}\n```json\n{text}\n```\n:::\n"
+
+
+def describe(name: str, record: dict[str, Any]) -> str:
+    """Return the section of one run."""
+    provenance = record["provenance"]
+    environment = provenance["environment"]
+    weights = ", ".join(f"`{entry['file']}`" for entry in record["weights"].values()) or "none stored"
+    data = ", ".join(sorted(provenance["data"])) or "embedded, made from the config"
+    rows = [
+        ("Seeds", seeds(provenance["config"])),
+        ("Data", data),
+        ("Trained", f"{provenance['date']} on {environment['device']}"),
+        ("Took", duration(provenance["duration_s"])),
+        ("Code digest", f"`{provenance['code_digest'][:16]}`"),
+        ("Weights", weights),
+    ]
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows)
+    folds = [folded("Settings", provenance["config"]), folded("Results", record["metrics"])]
+    folds.append(folded("Versions and data checksums", {**environment, **provenance["data"]}))
+    return f"### `{name}`\n\n| | |\n| --- | --- |\n{table}\n\n" + "\n".join(folds)
+
+
+def chapter_title(chapter: str) -> str:
+    """Return a Markdown link to a chapter, or its name where no such chapter exists."""
+    if (ROOT / "chapters" / f"{chapter}.ipynb").is_file():
+        return f"## {{doc}}`/chapters/{chapter}`"
+    return f"## {chapter}"
+
+
+def page(runs: Path) -> str:
+    """Return the whole page as Markdown."""
+    names = sorted(path.relative_to(runs).with_suffix("").as_posix() for path in runs.rglob("*.json"))
+    parts = [HEAD if names else HEAD + NO_RUNS]
+    for chapter, members in groupby(names, key=lambda name: name.split("/")[0]):
+        parts.append(chapter_title(chapter) + "\n")
+        for name in members:
+            record = json.loads((runs / f"{name}.json").read_text(encoding="utf-8"))
+            parts.append(describe(name, record))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    stored = Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "tlutils" / "stored_runs"
+    target.write_text(page(stored), encoding="utf-8")
