@@ -199,13 +199,10 @@ class _Trainer:
         self.history = History()
         self.best_weights: dict[str, Tensor] | None = None
 
-    def step(self, x: Tensor, y: Tensor, num_classes: int, extra_loss: Callable[[], Tensor] | None) -> None:
-        """Take one optimiser step on one batch."""
+    def step(self, compute_loss: Callable[[], Tensor]) -> None:
+        """Take one optimiser step down the loss."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-            logits = _forward(self.model, x, num_classes)
-            loss = functional.cross_entropy(logits, y)
-            if extra_loss is not None:
-                loss = loss + extra_loss()
+            loss = compute_loss()
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
@@ -238,7 +235,7 @@ class _Trainer:
     def is_out_of_patience(self, patience: int | None) -> bool:
         """Say whether the last `patience` looks at the validation set brought nothing better."""
         found = self.history.validation_accuracy
-        return patience is not None and len(found) - 1 - found.index(max(found)) >= patience
+        return patience is not None and bool(found) and len(found) - 1 - found.index(max(found)) >= patience
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Write the whole state of the training to `path`."""
@@ -290,8 +287,12 @@ def _batch_indices(num_examples: int, batch_size: int, step: int, seed: int) -> 
     return order[batch * batch_size : (batch + 1) * batch_size]
 
 
-def _check_train(train: object, batch_size: int, **positive: float) -> None:
+def _check_train(train: object, validation: object, **positive: float | int) -> None:
     """Raise TypeError or ValueError unless the arguments of `fit` make a training."""
+    if isinstance(validation, TestSet):
+        raise TypeError(
+            "validation is a TestSet: choosing weights on it would flatter the test. Pass a validation part."
+        )
     if isinstance(train, TestSet):
         raise TypeError("fit got a TestSet: test labels are for evaluate alone. Pass Labelled training data.")
     if not isinstance(train, Labelled):
@@ -301,7 +302,7 @@ def _check_train(train: object, batch_size: int, **positive: float) -> None:
         )
     if len(train.y.unique()) < 2:
         raise ValueError(f"all {len(train)} labels are class {int(train.y[0])}; one class cannot be learned")
-    for name, value in {"batch_size": batch_size, **positive}.items():
+    for name, value in positive.items():
         if not value > 0:
             raise ValueError(f"{name} is {value}; expected a positive number")
 
@@ -316,6 +317,33 @@ def _trainable_groups(model: nn.Module, groups: list[dict[str, Any]] | None) -> 
             "afterwards, or unfreeze the head: for p in model.head.parameters(): p.requires_grad = True"
         )
     return [group for group in chosen if group["params"]]
+
+
+def _run(
+    trainer: _Trainer,
+    take_step: Callable[[int], None],
+    num_steps: int,
+    *,
+    progress: bool,
+    validation: Labelled | None,
+    validate_every: int,
+    patience: int | None,
+    save: Callable[[], None] | None,
+    save_every: int,
+) -> None:
+    """Do the steps that are left, looking at the validation set and saving on the way."""
+    history = trainer.history
+    started = time.perf_counter() - history.duration_s
+    for step in tqdm(range(history.num_steps, num_steps), disable=not progress, unit="step"):
+        if validation is not None and trainer.is_out_of_patience(patience):
+            break
+        take_step(step)
+        is_last = step + 1 == num_steps
+        if validation is not None and ((step + 1) % validate_every == 0 or is_last):
+            trainer.validate(validation)
+        history.duration_s = time.perf_counter() - started
+        if save is not None and (step + 1) % save_every == 0 and not is_last:
+            save()
 
 
 def fit(
@@ -402,7 +430,7 @@ def fit(
     Raises
     ------
     TypeError
-        If `train` is not `Labelled`; a `TestSet` is refused with a message of its own.
+        If `train` is not `Labelled`, or a `TestSet` is passed to train or to choose on.
     ValueError
         If a number is out of range, a name is unknown, only one class is present, nothing is trainable,
         the network does not fit the data, or the checkpoint is not this training's.
@@ -411,7 +439,7 @@ def fit(
     MemoryError
         If the device's memory does not suffice; says which batch size to try.
     """
-    _check_train(train, batch_size, num_steps=num_steps, learning_rate=learning_rate)
+    _check_train(train, validation, batch_size=batch_size, num_steps=num_steps, learning_rate=learning_rate)
     if schedule not in SCHEDULES or optimizer not in ("adamw", "sgd"):
         raise ValueError(f"got {optimizer=}, {schedule=}; expected 'adamw' or 'sgd', one of {SCHEDULES}")
     if (loss_term is None) != (x_target is None):
@@ -433,29 +461,30 @@ def fit(
         dtype=autocast_dtype(device) if mixed_precision else None,
     )
     fingerprint = f"{num_steps=} {batch_size=} {learning_rate=} {optimizer=} {schedule=} {seed=} n={len(x)}"
-    looks = validate_every or max(1, len(x) // batch_size)
+
+    def take_step(step: int) -> None:
+        batch = _batch_indices(len(x), batch_size, step, seed).to(device)
+        inputs = x[batch] if augment is None else augment(x[batch])
+
+        def compute_loss() -> Tensor:
+            loss = functional.cross_entropy(_forward(model, inputs, train.num_classes), y[batch])
+            if loss_term is None:
+                return loss
+            chosen = _batch_indices(len(x_target), batch_size, step, seed + 1).to(device)
+            return loss + loss_term(model, inputs, x_target[chosen])
+
+        trainer.step(compute_loss)
+
     try:
         with seeded(seed):
             if checkpoint is not None and checkpoint.exists():
                 trainer.load(checkpoint, fingerprint)
-            started = time.perf_counter() - trainer.history.duration_s
-            steps = range(trainer.history.num_steps, num_steps)
-            for step in tqdm(steps, disable=not progress, unit="step"):
-                if validation is not None and trainer.is_out_of_patience(patience):
-                    break
-                batch = _batch_indices(len(x), batch_size, step, seed).to(device)
-                inputs = x[batch] if augment is None else augment(x[batch])
-                extra_loss = None
-                if loss_term is not None:
-                    chosen = _batch_indices(len(x_target), batch_size, step, seed + 1).to(device)
-                    extra_loss = lambda: loss_term(model, inputs, x_target[chosen])  # noqa: B023, E731
-                trainer.step(inputs, y[batch], train.num_classes, extra_loss)
-                is_last = step + 1 == num_steps
-                if validation is not None and ((step + 1) % looks == 0 or is_last):
-                    trainer.validate(validation)
-                trainer.history.duration_s = time.perf_counter() - started
-                if checkpoint is not None and (step + 1) % checkpoint_every == 0 and not is_last:
-                    trainer.save(checkpoint, fingerprint)
+            _run(
+                trainer, take_step, num_steps, progress=progress, patience=patience, validation=validation,
+                validate_every=validate_every or max(1, len(x) // batch_size),
+                save=None if checkpoint is None else lambda: trainer.save(checkpoint, fingerprint),
+                save_every=checkpoint_every,
+            )  # fmt: skip
     except torch.OutOfMemoryError as error:
         raise MemoryError(out_of_memory_advice(batch_size, device)) from error
     finally:

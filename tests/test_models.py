@@ -1,0 +1,82 @@
+"""Backbones, heads, and the exchange of a head."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from tlutils.models import Classifier, lenet, num_parameters, replace_head
+
+
+def test_lenet_parameters_add_up():
+    # By hand: 5·5·1·16+16, 5·5·16·32+32, 32·7·7·128+128, 128·10+10.
+    assert num_parameters(lenet()) == 416 + 12832 + 200832 + 1290
+
+
+def test_batch_norm_replaces_biases_by_scale_and_shift():
+    plain, normed = lenet(), lenet(batch_norm=True)
+    # Two numbers per channel instead of one bias.
+    assert num_parameters(normed) == num_parameters(plain) + 16 + 32
+
+
+@pytest.mark.parametrize("image_size", [8, 16, 28, 32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_logits_are_the_head_of_the_features(image_size, channels):
+    model = lenet(7, in_channels=channels, image_size=image_size).eval()
+    x = torch.rand(3, channels, image_size, image_size)
+    assert model(x).shape == (3, 7)
+    assert torch.equal(model(x), model.head(model.features(x)))
+
+
+def test_initial_weights_are_a_function_of_the_seed():
+    first, same, other = (lenet(seed=seed).head.weight for seed in (0, 0, 1))
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+
+
+def test_building_a_network_does_not_move_the_global_generator():
+    before = torch.get_rng_state()
+    replace_head(lenet(), 3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("kwargs", "message"), [
+    ({"num_classes": 1}, "num_classes is 1"),
+    ({"image_size": 30}, "image_size is 30"),
+    ({"image_size": 0}, "image_size is 0"),
+])  # fmt: skip
+def test_lenet_refuses_impossible_shapes(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        lenet(**kwargs)
+
+
+def test_new_head_keeps_the_backbone_and_can_learn():
+    model = lenet()
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    backbone = copy.deepcopy(model.backbone.state_dict())
+    replace_head(model, 4, seed=1)
+    assert model.head.out_features == 4
+    assert all(parameter.requires_grad for parameter in model.head.parameters())
+    assert not any(parameter.requires_grad for parameter in model.backbone.parameters())
+    assert all(torch.equal(backbone[key], value) for key, value in model.backbone.state_dict().items())
+
+
+def test_new_head_keeps_dtype():
+    assert replace_head(lenet().double(), 3).head.weight.dtype == torch.float64
+
+
+def test_replace_head_refuses_what_it_cannot_do():
+    with pytest.raises(TypeError, match="Sequential"):
+        replace_head(nn.Sequential(nn.Linear(2, 2)), 3)
+    with pytest.raises(TypeError, match="head is nn.Linear"):
+        replace_head(Classifier(nn.Flatten(), nn.Sequential(nn.Linear(2, 2))), 3)
+    with pytest.raises(ValueError, match="num_classes is 1"):
+        replace_head(lenet(), 1)
+
+
+def test_trainable_parameters_are_counted_apart():
+    model = nn.Linear(3, 2)
+    model.bias.requires_grad = False
+    assert (num_parameters(model), num_parameters(model, trainable_only=True)) == (8, 6)
