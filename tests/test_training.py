@@ -325,12 +325,14 @@ def test_running_out_of_memory_says_what_to_change(monkeypatch):
         evaluate(model, make_data())
 
 
+@pytest.mark.usefixtures("as_reader")
 def test_test_labels_cannot_train():
     data = make_data()
     with pytest.raises(TypeError, match="test labels are for evaluate alone"):
         fit(small_net(), TestSet(data.x, data.y, 3), num_steps=1)
 
 
+@pytest.mark.usefixtures("as_reader")
 def test_test_labels_cannot_choose_the_best_epoch():
     data = make_data()
     with pytest.raises(TypeError, match="validation is a TestSet"):

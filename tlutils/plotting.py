@@ -18,15 +18,16 @@ from tlutils.repeats import Interval
 
 __all__ = ["COLOURS", "confusion", "image_grid", "interval_bars", "interval_curves", "points", "use_style"]
 
-# Okabe and Ito, "Color universal design" (2008); yellow is left out, too pale on white.
+# Okabe and Ito, "Color universal design" (2008); yellow is left out, too pale on white;
+# in this order neighbours differ in luminance too.
 COLOURS = {
     "blue": "#0072B2",
     "orange": "#E69F00",
-    "green": "#009E73",
     "vermilion": "#D55E00",
-    "purple": "#CC79A7",
     "sky": "#56B4E9",
+    "green": "#009E73",
     "black": "#000000",
+    "purple": "#CC79A7",
 }
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")

@@ -41,7 +41,7 @@ class Interval(NamedTuple):
         return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
+def mean_interval(values: Sequence[float | int] | np.ndarray, *, confidence: float = 0.95) -> Interval:
     r"""Return the mean of independent repetitions with Student's t interval.
 
     .. math:: \bar v \pm t_{n-1,\,(1+c)/2} \, s / \sqrt n, \qquad s^2 = \tfrac{1}{n-1}\sum_i (v_i - \bar v)^2
@@ -79,7 +79,9 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     return Interval(mean, mean - half, mean + half, len(array))
 
 
-def paired_interval(a: Sequence[float], b: Sequence[float], *, confidence: float = 0.95) -> Interval:
+def paired_interval(
+    a: Sequence[float | int] | np.ndarray, b: Sequence[float | int] | np.ndarray, *, confidence: float = 0.95
+) -> Interval:
     """Return the mean of a − b with its interval, where a[i] and b[i] share seed and data.
 
     What the two have in common (an easy draw of labels, say) cancels in the difference, so that the interval

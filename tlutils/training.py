@@ -121,6 +121,8 @@ def evaluate(
         If `data` is neither a `TestSet` nor `Labelled`.
     ValueError
         If `batch_size` is below 1 or the network cannot take examples of this shape.
+    MemoryError
+        If the device's memory does not suffice; says which batch size to try.
     """
     if not isinstance(data, TestSet | Labelled):
         raise TypeError(f"evaluate got {type(data).__name__}; expected a TestSet or Labelled examples")

@@ -1,0 +1,99 @@
+"""The listing is the architecture: levels, sizes, tests one to one, nothing unused."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import tlutils
+
+PACKAGE = Path(tlutils.__file__).parent
+MODULES = sorted(PACKAGE.glob("*.py"))
+ROOT = PACKAGE.parent
+LEVELS = {
+    "runtime": 0, "files": 0, "downloads": 0, "catalogue": 0, "drawn": 0,
+    "datasets": 1, "domains": 1, "models": 1, "metrics": 1, "provenance": 1,
+    "instance_based": 2, "feature_based": 2, "model_based": 2, "generative": 2,
+    "training": 3, "runs": 3, "repeats": 3,
+    "plotting": 4, "widgets": 4, "exercises": 4,
+}  # fmt: skip
+
+
+def imported_modules(path):
+    """Return the tlutils modules that a file imports, at its top or inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == "tlutils":
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tlutils."):
+            names.add(node.module.split(".")[1])
+    return names & set(LEVELS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_go_down(path):
+    if path.stem == "__init__":
+        assert imported_modules(path) == set(), "import tlutils imports nothing else"
+        return
+    level = LEVELS[path.stem]
+    upward = {name for name in imported_modules(path) if LEVELS[name] > level}
+    assert not upward, f"{path.stem} (level {level}) imports {upward}"
+    if level == 4:
+        leaves = {name for name in imported_modules(path) if LEVELS[name] == 4}
+        assert not leaves, "leaves do not import each other"
+
+
+def test_no_cycle_within_a_level():
+    graph = {path.stem: imported_modules(path) for path in MODULES if path.stem in LEVELS}
+
+    def reaches(start, seen):
+        return any(n == start or (n not in seen and reaches_from(n, start, seen | {n})) for n in graph[start])
+
+    def reaches_from(name, start, seen):
+        return any(n == start or (n not in seen and reaches_from(n, start, seen | {n})) for n in graph[name])
+
+    assert not [name for name in graph if reaches(name, {name})]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_every_module_has_its_tests(path):
+    if path.stem != "__init__":
+        assert (ROOT / "tests" / f"test_{path.stem}.py").is_file()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_modules_and_functions_stay_readable(path):
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 500
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            assert lines <= 60, f"{node.name} has a body of {lines} lines"
+
+
+def public_functions():
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                yield pytest.param(path, node, id=f"{path.stem}.{node.name}")
+
+
+@pytest.mark.parametrize(("path", "node"), list(public_functions()))
+def test_public_names_are_documented_and_used(path, node):
+    docstring = ast.get_docstring(node)
+    assert docstring, "has a docstring"
+    first = docstring.splitlines()[0]
+    assert first.endswith((".", "?", ":")) and len(first) <= 110, first
+    if isinstance(node, ast.FunctionDef):
+        raised = {
+            ast.unparse(r.exc.func if isinstance(r.exc, ast.Call) else r.exc)
+            for r in ast.walk(node) if isinstance(r, ast.Raise) and r.exc is not None
+        }  # fmt: skip
+        missing = {name for name in raised if name.split(".")[-1] not in docstring and name[0].isupper()}
+        assert not missing, f"raises {missing} and does not say so"
+    others = [p for p in ROOT.glob("**/*.py") if p != path and ".venv" not in p.parts and "_build" not in p.parts]
+    others += list((ROOT / "chapters").glob("*.ipynb"))
+    users = [p for p in others if node.name in p.read_text(encoding="utf-8")]
+    own = path.read_text(encoding="utf-8").count(node.name) > 2
+    assert users or own, "nobody uses it"

@@ -1,0 +1,39 @@
+"""Importing tlutils does nothing but import."""
+
+import subprocess
+import sys
+
+MODULES = "runtime datasets domains models metrics training runs repeats plotting widgets exercises"
+
+PROBE = f"""
+import random, socket, sys, warnings
+import numpy as np, torch
+def refuse(*_args, **_kwargs):
+    raise AssertionError("import opened a connection")
+socket.socket.connect = refuse
+socket.create_connection = refuse
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" and "w" in str(args[1]) else None)
+import matplotlib
+before = (random.getstate()[1][:5], np.random.get_state()[1][:5].tolist(), torch.get_rng_state().tolist())
+filters, parameters = list(warnings.filters), dict(matplotlib.rcParams)
+import importlib
+for name in {MODULES!r}.split():
+    importlib.import_module("tlutils." + name)
+after = (random.getstate()[1][:5], np.random.get_state()[1][:5].tolist(), torch.get_rng_state().tolist())
+assert before == after, "a generator was seeded or drawn from"
+assert filters == warnings.filters[-len(filters):], "a warning filter was changed"
+ours = [f for f in warnings.filters if f not in filters and "tlutils" in str(f)]
+assert not ours
+assert parameters == dict(matplotlib.rcParams), "a matplotlib default was changed"
+written = [path for path in opened if not path.endswith(".pyc") and "__pycache__" not in path]
+assert not [path for path in written if "tlutils" in path], written
+for heavy in ("torchvision", "IPython", "ipywidgets", "sklearn"):
+    assert heavy not in sys.modules, heavy + " is imported although only some functions need it"
+print("clean")
+"""
+
+
+def test_import_has_no_side_effects():
+    result = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True)
+    assert result.stdout.strip().endswith("clean"), result.stderr[-2000:]

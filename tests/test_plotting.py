@@ -1,0 +1,89 @@
+"""Figures draw what they are given; colours can be told apart."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from tlutils import plotting
+from tlutils.repeats import Interval
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    with mpl.rc_context():
+        yield
+        plt.close("all")
+
+
+def test_style_is_set_only_when_asked_and_shows_on_dark_pages():
+    assert not plt.rcParams["figure.constrained_layout.use"], "importing sets nothing"
+    plotting.use_style()
+    assert plt.rcParams["savefig.facecolor"] == "white"
+
+
+def test_interval_curves_draw_means_and_bands():
+    _, ax = plt.subplots()
+    curves = {
+        "a": [Interval(1.0, 0.5, 1.5, 5), Interval(2.0, 1.5, 2.5, 5)],
+        "b": [Interval(0.0, -1.0, 1.0, 5), Interval(1.0, 0.0, 2.0, 5)],
+    }
+    plotting.interval_curves(ax, [1, 10], curves, xlabel="labels", ylabel="accuracy / %")
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[1.0, 2.0], [0.0, 1.0]]
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == (0.5, 2.5)
+    looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in ax.lines}
+    assert len({marker for _, marker, _ in looks}) == len({dash for *_, dash in looks}) == 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+
+
+def test_interval_bars_put_the_first_on_top():
+    _, ax = plt.subplots()
+    plotting.interval_bars(ax, {"a": Interval(1, 0, 2, 3), "b": Interval(3, 2, 4, 3)}, xlabel="gain / points")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    assert ax.get_yticks()[0] > ax.get_yticks()[1]
+    assert ax.lines[0].get_xdata().tolist() == [0, 2]
+
+
+def test_percent_axis_shows_fractions_as_percent():
+    _, ax = plt.subplots()
+    plotting.percent_axis(ax.yaxis)
+    assert ax.yaxis.get_major_formatter()(0.875, 0) == "87.5"
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 1, 8, 8), (3, 3, 8, 8)])
+def test_image_grid_takes_grey_and_colour(shape):
+    figure = plotting.image_grid({"one": np.random.default_rng(0).random(shape), "two": np.zeros(shape)})
+    assert len(figure.axes) == 6
+    shown = figure.axes[0].images[0].get_array()
+    assert shown.shape == ((8, 8, 3) if shape[1:2] == (3,) and len(shape) == 4 else (8, 8))
+
+
+def test_confusion_writes_the_counts():
+    _, ax = plt.subplots()
+    plotting.confusion(ax, np.array([[8, 2], [0, 5]]), ["cat", "dog"])
+    assert sorted(text.get_text() for text in ax.texts) == ["2", "5", "8"]
+    assert ax.images[0].get_array().tolist() == [[0.8, 0.2], [0.0, 1.0]]
+
+
+def test_confusion_of_a_class_without_examples_is_blank():
+    _, ax = plt.subplots()
+    plotting.confusion(ax, np.array([[1, 0], [0, 0]]), ["cat", "dog"])
+    assert np.isfinite(ax.images[0].get_array()).all()
+
+
+def test_points_tell_classes_and_domains_apart():
+    _, ax = plt.subplots()
+    x, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+    plotting.points(ax, x, y, label="source")
+    plotting.points(ax, x, y, label="target", filled=False)
+    assert [c.get_label() for c in ax.collections] == [
+        "source, class 0", "source, class 1", "target, class 0", "target, class 1"]  # fmt: skip
+    assert ax.collections[2].get_facecolors().size == 0
+
+
+def test_colours_differ_in_luminance():
+    # Grey print and any colour blindness keep luminance; neighbours in the cycle must differ in it.
+    colours = [mpl.colors.to_rgb(colour) for colour in plotting.COLOURS.values()]
+    luminance = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in colours]
+    assert all(abs(a - b) > 0.04 for a, b in zip(luminance, luminance[1:], strict=False))

@@ -1,0 +1,86 @@
+"""A digest changes with the code and with nothing else."""
+
+import importlib.util
+import sys
+
+import pytest
+
+from tlutils import repeats
+from tlutils.provenance import code_digest, normalised_source
+
+BASE = '''
+FACTOR = 2
+def helper(x):
+    """Say something."""
+    return FACTOR * x
+class Net:
+    def forward(self, x):
+        return helper(x)
+def train(x):
+    # why
+    return Net().forward(x)
+'''
+
+
+@pytest.fixture
+def digest(tmp_path):
+    """Write a module, import it, and give the digest of its function `train`."""
+    modules = []
+
+    def compute(source):
+        name = f"digest_module_{len(modules)}"
+        path = tmp_path / f"{name}.py"
+        path.write_text(source, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location("digest_module", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["digest_module"] = module
+        spec.loader.exec_module(module)
+        modules.append(module)
+        return code_digest(module.train)
+
+    yield compute
+    sys.modules.pop("digest_module", None)
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("# why", "# because of something else"),
+    ('"""Say something."""', '"""Say it in other words."""'),
+    ("return FACTOR * x", "return FACTOR*x"),
+    ("def train", "\n\n\ndef train"),
+])  # fmt: skip
+def test_words_and_spaces_do_not_count(digest, old, new):
+    assert old in BASE
+    assert digest(BASE) == digest(BASE.replace(old, new))
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("Net().forward(x)", "Net().forward(x + 1)"),
+    ("return FACTOR * x", "return FACTOR + x"),
+    ("return helper(x)", "return -helper(x)"),
+    ("FACTOR = 2", "FACTOR = 3"),
+], ids=["the function", "what it calls indirectly", "a class it uses", "a constant"])  # fmt: skip
+def test_code_counts_wherever_it_stands(digest, old, new):
+    assert old in BASE
+    assert digest(BASE) != digest(BASE.replace(old, new))
+
+
+def test_recursion_ends(digest):
+    assert digest("def train(n):\n    return 0 if n == 0 else train(n - 1)\n")
+
+
+def _train_with_the_package(values):
+    return repeats.mean_interval(values)
+
+
+def _another_mean(values):
+    return max(values)
+
+
+def test_digest_reaches_into_the_package(monkeypatch):
+    before = code_digest(_train_with_the_package)
+    monkeypatch.setattr(repeats, "mean_interval", _another_mean)
+    assert code_digest(_train_with_the_package) != before
+
+
+def test_string_that_looks_like_a_comment_is_kept():
+    assert normalised_source("x = '# no comment'  # a comment\n") == "x='#nocomment'"

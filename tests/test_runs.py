@@ -1,0 +1,265 @@
+"""Stored runs: replayed, trained, stale, damaged, killed."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import nn
+
+from tlutils import runs
+from tlutils.provenance import code_digest
+from tlutils.runs import Outcome, RunError, StaleRunWarning, round_to_half, train_or_replay
+
+
+@dataclass(frozen=True)
+class Config:
+    num_steps: int = 7
+    sizes: tuple[int, ...] = (1, 2)
+
+    def quick(self):
+        return replace(self, num_steps=1)
+
+
+CALLS = []
+
+
+def train(config):
+    CALLS.append(config.num_steps)
+    torch.manual_seed(config.num_steps)
+    model = round_to_half(nn.Linear(3, 2))
+    return Outcome({"accuracy": 0.1 * config.num_steps, "curve": [1, 2]}, {"model": model})
+
+
+def train_differently(config):
+    return Outcome({"accuracy": 2 * train(config).metrics["accuracy"]})
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path, monkeypatch):
+    """Store runs in a scratch folder; start from an environment that asks for nothing."""
+    monkeypatch.setenv("TLUTILS_RUNS", str(tmp_path))
+    monkeypatch.setenv("TLUTILS_LIVE", "none")
+    for name in ("TLUTILS_STORE", "TLUTILS_SMOKE", "CI"):
+        monkeypatch.delenv(name, raising=False)
+    CALLS.clear()
+    return tmp_path
+
+
+@pytest.fixture
+def stored(monkeypatch):
+    """Store the run "a/b" once."""
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    run = train_or_replay("a/b", train, Config(), live=True)
+    monkeypatch.delenv("TLUTILS_STORE")
+    CALLS.clear()
+    return run
+
+
+# -- replay ------------------------------------------------------------------------------------------------
+
+
+def test_replay_gives_what_was_stored_without_training(stored, capsys):
+    run = train_or_replay("a/b", train, Config())
+    assert CALLS == []
+    assert (stored.is_live, run.is_live) == (True, False)
+    assert run.metrics == stored.metrics == {"accuracy": pytest.approx(0.7), "curve": [1, 2]}
+    assert all(torch.equal(run.weights["model"][key], value) for key, value in stored.weights["model"].items())
+    assert "replayed a/b: trained on cpu" in capsys.readouterr().out
+
+
+def test_weights_load_into_a_model(stored):
+    model = train_or_replay("a/b", train, Config()).load_into(nn.Linear(3, 2))
+    assert torch.equal(model.weight, stored.weights["model"]["weight"])
+    with pytest.raises(ValueError, match=r"has weights for \['model'\], not for 'teacher'"):
+        stored.load_into(nn.Linear(3, 2), "teacher")
+
+
+def test_provenance_says_where_a_number_comes_from(stored):
+    record = stored.provenance
+    assert record["config"] == {"num_steps": 7, "sizes": (1, 2)}
+    assert record["code_digest"] == code_digest(train)
+    assert record["environment"]["torch"] == torch.__version__
+    assert record["duration_s"] >= 0
+    assert set(record) == {"name", "config", "code_digest", "data", "environment", "duration_s", "date"}
+
+
+def test_checksums_of_the_data_are_recorded():
+    run = train_or_replay("a/b", train, Config(), live=True, data=("digits8x8",))
+    assert len(run.provenance["data"]["digits8x8"]) == 64
+
+
+def test_live_run_is_shown_beside_the_stored_one(stored, capsys):
+    run = train_or_replay("a/b", train, replace(Config(), num_steps=8), live=True)
+    assert run.stored.metrics == stored.metrics
+    assert "accuracy: 0.8 here, 0.7 stored" in capsys.readouterr().out
+    assert runs.load("a/b").metrics == stored.metrics, "a live run is not stored unless asked"
+
+
+def test_smoke_trains_a_few_steps_and_drops_the_result(stored, monkeypatch):
+    monkeypatch.setenv("TLUTILS_SMOKE", "1")
+    run = train_or_replay("a/b", train, Config())
+    assert CALLS == [1]
+    assert run.metrics == stored.metrics
+
+
+@pytest.mark.parametrize(("asked", "expected"), [
+    ("all", True), ("none", False), ("a/b", True), ("x/y,a/b", True), ("x/y", False),
+])  # fmt: skip
+def test_environment_chooses_what_is_live(monkeypatch, asked, expected):
+    monkeypatch.setenv("TLUTILS_LIVE", asked)
+    assert runs.is_live("a/b") is expected
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda", True), ("cpu", False)])
+def test_an_accelerator_trains_and_a_laptop_replays(monkeypatch, device, expected):
+    monkeypatch.delenv("TLUTILS_LIVE")
+    monkeypatch.setattr(runs, "best_device", lambda: torch.device(device))
+    assert runs.is_live("a/b") is expected
+
+
+# -- stale -------------------------------------------------------------------------------------------------
+
+
+def test_other_code_or_config_is_a_warning_for_readers(stored):
+    with pytest.warns(StaleRunWarning, match="the training code changed"):
+        train_or_replay("a/b", train_differently, Config())
+    with pytest.warns(StaleRunWarning, match="the config changed"):
+        train_or_replay("a/b", train, Config(num_steps=9))
+    assert stored.name == "a/b"
+
+
+def test_a_stale_run_is_an_error_on_ci(stored, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    assert train_or_replay("a/b", train, Config()).metrics == stored.metrics
+    with pytest.raises(RunError, match="stale: the config and the training code changed"):
+        train_or_replay("a/b", train_differently, Config(num_steps=9))
+
+
+# -- damaged -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("stored")
+def test_unknown_run_offers_the_nearest():
+    with pytest.raises(RunError, match=r"no stored run 'a/c'; did you mean \['a/b'\]"):
+        train_or_replay("a/c", train, Config())
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("pattern", ["*.json", "*.safetensors"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "emptied"])
+def test_damage_is_found_and_named(scratch, pattern, damage):
+    (path,) = (scratch / "a").glob(pattern)
+    content = bytearray(path.read_bytes())
+    if damage == "truncated":
+        content = content[: len(content) // 2]
+    elif damage == "emptied":
+        content = b""
+    else:
+        content[0 if pattern == "*.json" else len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"'a/b' in .* is damaged .*make retrain RUN=a/b"):
+        runs.load("a/b")
+
+
+@pytest.mark.usefixtures("stored")
+def test_missing_weights_are_damage(scratch):
+    next((scratch / "a").glob("*.safetensors")).unlink()
+    with pytest.raises(RunError, match="damaged"):
+        runs.load("a/b")
+
+
+# -- storing -----------------------------------------------------------------------------------------------
+
+
+def test_metrics_must_be_those_of_the_weights_as_stored(monkeypatch):
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    with pytest.raises(ValueError, match="call runs.round_to_half"):
+        train_or_replay("a/b", lambda _: Outcome({}, {"model": nn.Linear(3, 2)}), Config(), live=True)
+    assert runs.available() == []
+
+
+def test_rounding_changes_little_and_refuses_overflow():
+    model = nn.Linear(50, 50)
+    before = model.weight.detach().clone()
+    round_to_half(model)
+    assert not torch.equal(model.weight, before)
+    assert torch.allclose(model.weight, before, rtol=2**-10, atol=1e-7)
+    with torch.no_grad():
+        model.weight[0, 0] = 1e6
+    with pytest.raises(ValueError, match="65504"):
+        round_to_half(model)
+
+
+def test_integers_survive_storing(monkeypatch):
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    model = nn.BatchNorm1d(2)
+    model.num_batches_tracked += 100_003  # beyond what half precision counts
+    train_or_replay("a/b", lambda _: Outcome({}, {"model": model}), Config(), live=True)
+    assert runs.load("a/b").weights["model"]["num_batches_tracked"] == 100_003
+
+
+def test_nan_is_no_metric(monkeypatch):
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    with pytest.raises(ValueError, match="JSON"):
+        train_or_replay("a/b", lambda _: Outcome({"loss": float("nan")}), Config(), live=True)
+    assert runs.available() == []
+
+
+@pytest.mark.usefixtures("stored")
+def test_storing_again_leaves_no_old_weights(scratch, monkeypatch):
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    train_or_replay("a/b", train, Config(num_steps=3), live=True)
+    assert len(list((scratch / "a").iterdir())) == 2
+    assert runs.load("a/b").metrics["accuracy"] == pytest.approx(0.3)
+
+
+KILLED = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from test_runs import *
+from pathlib import Path
+import tlutils.runs
+write = tlutils.runs.write_atomically
+def slow(path, content):
+    write(path, content)
+    print(path.suffix, flush=True)
+    time.sleep(30)
+tlutils.runs.write_atomically = slow
+train_or_replay("a/b", train, Config(num_steps=3), live=True)
+"""
+
+
+def test_kill_9_while_storing_leaves_the_old_run(stored, scratch, request, monkeypatch):
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    command = [sys.executable, "-c", KILLED, request.path.parent]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().strip() == ".safetensors", "new weights are there, the record is not"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert len(list((scratch / "a").glob("*.safetensors"))) == 2
+    assert runs.load("a/b").metrics == stored.metrics
+
+
+# -- the runs that ship with the book -----------------------------------------------------------------------
+
+
+def test_shipped_runs_can_be_read_and_are_small(monkeypatch):
+    monkeypatch.delenv("TLUTILS_RUNS")
+    names = runs.available()
+    assert names, "the book has stored runs"
+    for name in names:
+        record = runs.load(name)
+        assert record.provenance["name"] == name
+        json.dumps(record.metrics, allow_nan=False)
+    files = [path for path in runs.folder().rglob("*") if path.is_file()]
+    named = {file["file"] for path in files if path.suffix == ".json"
+             for file in json.loads(path.read_text(encoding="utf-8"))["weights"].values()}  # fmt: skip
+    assert {path.name for path in files if path.suffix == ".safetensors"} == named, "no orphaned weights"
+    assert max(path.stat().st_size for path in files) < 2_000_000
+    assert sum(path.stat().st_size for path in files) < 40_000_000
+
