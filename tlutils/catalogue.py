@@ -12,14 +12,21 @@ DIGITS = tuple("0123456789")
 class DataFile:
     """One original file of a data set: where it lies, where it can be had, and how it is recognised.
 
-    Args:
-        path: place below the data folder, with `/` between its parts.
-        md5: the published checksum, in hexadecimal; every download must have it.
-        num_bytes: the published size, in bytes.
-        urls: addresses, the official source first and then the mirrors.
-        unpacked: place below the data folder of the unpacked form, which serves as well; empty if there is
-            none.
-        is_checked: whether a file that is already there must have the published checksum too.
+    Parameters
+    ----------
+    path
+        Place below the data folder, with `/` between its parts.
+    md5
+        The published checksum, in hexadecimal; every download must have it.
+    num_bytes
+        The published size, in bytes.
+    urls
+        Addresses, the official source first and then the mirrors.
+    unpacked
+        Place below the data folder of the unpacked form, which serves as well; empty if there is
+        none.
+    is_checked
+        Whether a file that is already there must have the published checksum too.
     """
 
     path: str
@@ -34,18 +41,30 @@ class DataFile:
 class DatasetInfo:
     """What is known of a data set before it is read.
 
-    Args:
-        name: the name that `datasets.load` takes.
-        title: the name that people use.
-        url: the page of its makers.
-        licence: its terms, as far as its makers state any.
-        citation: whom to cite.
-        class_names: the name of each class, in the order of the labels.
-        image_shape: (height, width, channels).
-        num_train: number of training images; None if there are as many as asked for.
-        num_test: number of test images; None if there are as many as asked for.
-        files: the original files; empty for a data set that needs none.
-        digests: SHA-256 over images and labels of each split that the data must have; empty if not fixed.
+    Parameters
+    ----------
+    name
+        The name that `datasets.load` takes.
+    title
+        The name that people use.
+    url
+        The page of its makers.
+    licence
+        Its terms, as far as its makers state any.
+    citation
+        Whom to cite.
+    class_names
+        The name of each class, in the order of the labels.
+    image_shape
+        (height, width, channels).
+    num_train
+        Number of training images; None if there are as many as asked for.
+    num_test
+        Number of test images; None if there are as many as asked for.
+    files
+        The original files; empty for a data set that needs none.
+    digests
+        SHA-256 over images and labels of each split that the data must have; empty if not fixed.
     """
 
     name: str

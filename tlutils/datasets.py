@@ -21,7 +21,7 @@ from jaxtyping import Int64, UInt8
 from tlutils import downloads, drawn
 from tlutils.catalogue import REGISTRY, DataFile, DatasetInfo
 from tlutils.downloads import DatasetError
-from tlutils.drawn import ShiftedToy, make_shifted_toy
+from tlutils.toys import ShiftedToy, make_shifted_toy
 
 __all__ = [
     "DataFile",
@@ -46,11 +46,16 @@ Split = tuple[np.ndarray, np.ndarray]
 class ImageSet:
     """Images with labels, as stored.
 
-    Args:
-        name: the name of the data set.
-        images: grey (one channel) or RGB images in [0, 255].
-        labels: index into `class_names` for each image.
-        class_names: the name of each class.
+    Parameters
+    ----------
+    name
+        The name of the data set.
+    images
+        Grey (one channel) or RGB images in [0, 255].
+    labels
+        Index into `class_names` for each image.
+    class_names
+        The name of each class.
     """
 
     name: str
@@ -71,6 +76,8 @@ class ImageSet:
 def available() -> tuple[str, ...]:
     """Return the names that `load` takes.
 
+    Examples
+    --------
     >>> "mnist" in available()
     True
     """
@@ -80,9 +87,13 @@ def available() -> tuple[str, ...]:
 def describe(name: str) -> DatasetInfo:
     """Return title, source, mirrors, checksums, terms and citation of a data set without reading it.
 
-    Raises:
-        ValueError: there is no data set of that name.
+    Raises
+    ------
+    ValueError
+        There is no data set of that name.
 
+    Examples
+    --------
     >>> describe("usps").class_names[3]
     '3'
     """
@@ -98,26 +109,39 @@ def load(
 ) -> ImageSet:
     """Read one split of a data set, fetching and preparing it first where that has not been done.
 
-    Args:
-        name: one of `available()`.
-        split: "train" or "test".
-        root: folder of the data; default is the environment variable TLUTILS_DATA, else the user's cache
-            folder.
-        options: for "rendered_digits" `num_images` (default 10,000 and 2,000), `seed` (0) and `careless`
-            (False: digits fill the frame; True: small ones anywhere in it); for "photo_digits" `seed` (0).
+    Parameters
+    ----------
+    name
+        One of `available()`.
+    split
+        "train" or "test".
+    root
+        Folder of the data; default is the environment variable TLUTILS_DATA, else the user's cache
+        folder.
+    options
+        For "rendered_digits" `num_images` (default 10,000 and 2,000), `seed` (0) and `careless`
+        (False: digits fill the frame; True: small ones anywhere in it); for "photo_digits" `seed` (0).
 
-    Returns:
-        The images, their labels and the names of the classes.
+    Returns
+    -------
+    The images, their labels and the names of the classes.
 
-    Raises:
-        ValueError: unknown name or split, or an option out of range.
-        TypeError: an option that the data set does not have.
-        DatasetError: the data cannot be fetched, read or stored, or are damaged.
+    Raises
+    ------
+    ValueError
+        Unknown name or split, or an option out of range.
+    TypeError
+        An option that the data set does not have.
+    DatasetError
+        The data cannot be fetched, read or stored, or are damaged.
 
-    Notes:
-        A prepared set is read in some tens of milliseconds. "photo_digits" takes about a second,
-        "rendered_digits" about two for 10,000 images.
+    Notes
+    -----
+    A prepared set is read in some tens of milliseconds. "photo_digits" takes about a second,
+    "rendered_digits" about two for 10,000 images.
 
+    Examples
+    --------
     >>> load("digits8x8", "test").images.shape[1:]
     (8, 8, 1)
     """
@@ -161,8 +185,10 @@ def _load_files(info: DatasetInfo, split: str, root: str | os.PathLike | None) -
 def _prepare(info: DatasetInfo, folders: tuple[Path, ...]) -> dict[str, Split]:
     """Fetch what is missing, read the original files, and store both splits in prepared form.
 
-    Raises:
-        DatasetError: a file is missing, damaged or not what it should be, or the result cannot be stored.
+    Raises
+    ------
+    DatasetError
+        A file is missing, damaged or not what it should be, or the result cannot be stored.
     """
     found = downloads.fetch(info, folders)
     origin = ", ".join(str(path) for path in found.values())
@@ -229,13 +255,18 @@ def choose_by_content(
     The choice depends on the images alone, not on their order, so it can be made again from any lossless
     copy; made again from its own result it changes nothing.
 
-    Args:
-        images: images in [0, 255].
-        labels: class of each image.
-        num_per_class: how many to keep of each class; a class with fewer keeps all.
+    Parameters
+    ----------
+    images
+        Images in [0, 255].
+    labels
+        Class of each image.
+    num_per_class
+        How many to keep of each class; a class with fewer keeps all.
 
-    Returns:
-        The images kept and their labels.
+    Returns
+    -------
+    The images kept and their labels.
     """
     digests = np.array([hashlib.sha256(image.tobytes()).hexdigest() for image in images])
     order = np.argsort(digests, kind="stable")

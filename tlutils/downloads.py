@@ -81,8 +81,10 @@ def locate(file: DataFile, folders: tuple[Path, ...]) -> Path | None:
 def fetch(info: DatasetInfo, folders: tuple[Path, ...]) -> dict[DataFile, Path]:
     """Return where each original file of `info` lies; missing ones are downloaded into the last folder.
 
-    Raises:
-        DatasetError: a file can be had from none of its addresses, or cannot be stored.
+    Raises
+    ------
+    DatasetError
+        A file can be had from none of its addresses, or cannot be stored.
     """
     found = {file: locate(file, folders) for file in info.files}
     missing = [file for file, path in found.items() if path is None]
@@ -145,8 +147,10 @@ def staged(found: dict[DataFile, Path]) -> Iterator[Path]:
     torchvision itself unpacks beside the archive; a read-only data folder does not allow that, and a reader's
     data folder need not hold everything twice.
 
-    Raises:
-        DatasetError: an archive has a wrong checksum, or cannot be unpacked.
+    Raises
+    ------
+    DatasetError
+        An archive has a wrong checksum, or cannot be unpacked.
     """
     for file, path in found.items():
         _check(file, path)
@@ -208,8 +212,10 @@ def prepared_path(folder: Path, name: str) -> Path:
 def write_prepared(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write `arrays` to `path` so that the file is there whole or not at all.
 
-    Raises:
-        DatasetError: it cannot be stored; a file that was there before is still there.
+    Raises
+    ------
+    DatasetError
+        It cannot be stored; a file that was there before is still there.
     """
     part = None
     try:
@@ -241,8 +247,10 @@ def _remove_leftovers(path: Path) -> None:
 def read_prepared(path: Path, info: DatasetInfo, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return images and labels of one split from a prepared file.
 
-    Raises:
-        DatasetError: the file is damaged or holds something else.
+    Raises
+    ------
+    DatasetError
+        The file is damaged or holds something else.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -256,8 +264,10 @@ def read_prepared(path: Path, info: DatasetInfo, split: str) -> tuple[np.ndarray
 def verify(path: Path, info: DatasetInfo, split: str, images: np.ndarray, labels: np.ndarray) -> None:
     """Check shapes, types, the range of the labels and, where one is fixed, the digest of one split.
 
-    Raises:
-        DatasetError: one of them is not as `info` says.
+    Raises
+    ------
+    DatasetError
+        One of them is not as `info` says.
     """
     num_images, last = info.num_train if split == "train" else info.num_test, len(info.class_names) - 1
     shape = (num_images, *info.image_shape)
@@ -273,7 +283,7 @@ def verify(path: Path, info: DatasetInfo, split: str, images: np.ndarray, labels
 
 
 def sha256(images: np.ndarray, labels: np.ndarray) -> str:
-    """Return the SHA-256, in hexadecimal, over the images' bytes and then the labels' (little-endian int64)."""
+    """Return the SHA-256, in hexadecimal, over the bytes of the images, then of the labels (int64)."""
     digest = hashlib.sha256(np.ascontiguousarray(images).data)
     digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
