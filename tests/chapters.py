@@ -74,9 +74,13 @@ def exercises(path: Path) -> list[Exercise]:
         if "exercise" in tags(cell):
             stub = cell["source"]
         if "check" in tags(cell):
-            name, answer = re.search(r'exercises\.check\(\s*"([^"]+)",\s*(.+?)\s*\)$', cell["source"], re.S).groups()
+            name, answer = re.search(
+                r'exercises\.check\(\s*"([^"]+)",\s*(.+?)\s*\)$', cell["source"], re.S
+            ).groups()
             solution = re.search(
-                r"`{4,}\{solution\}\s*" + re.escape(label) + r"\n.*?```\{?(?:code-block\} )?python\n(.*?)```", text, re.S
+                r"`{4,}\{solution\}\s*" + re.escape(label) + r"\n.*?```\{?(?:code-block\} )?python\n(.*?)```",
+                text,
+                re.S,
             )
             found.append(Exercise(label, name, answer, stub, solution.group(1) if solution else "", hints))
     return found

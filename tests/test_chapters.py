@@ -2,14 +2,15 @@
 
 import ast
 import importlib
+import inspect
 import json
 import pkgutil
 import re
 
 import pytest
-from chapters import PATHS, ROOT, cells, definitions, markdown, tagged, tags
 
 import tlutils
+from chapters import PATHS, ROOT, cells, definitions, markdown, tagged, tags
 
 SETUP = """\
 try:
@@ -26,8 +27,8 @@ def package_definitions():
     for module in pkgutil.iter_modules(tlutils.__path__):
         if module.ispkg:
             continue
-        source = importlib.import_module(f"tlutils.{module.name}").__file__
-        for node in ast.parse(open(source, encoding="utf-8").read()).body:
+        source = inspect.getsource(importlib.import_module(f"tlutils.{module.name}"))
+        for node in ast.parse(source).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 found[node.name] = node
     return found
@@ -93,7 +94,9 @@ def test_stored_outputs_are_clean(path):
             assert output["output_type"] != "error" or "raises-exception" in tags(cell)
             assert output.get("name") != "stderr", "".join(output.get("text", ""))[:200]
             text = "".join(output.get("text", "")) + "".join(output.get("data", {}).get("text/plain", ""))
-            assert not re.search(r"/(home|root|Users|tmp|work)/\w| at 0x[0-9a-f]{6}|Warning:", text), text[:200]
+            assert not re.search(r"/(home|root|Users|tmp|work)/\w| at 0x[0-9a-f]{6}|Warning:", text), text[
+                :200
+            ]
 
 
 @each_chapter

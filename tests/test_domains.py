@@ -19,7 +19,9 @@ def make_labelled(num_examples=40, num_classes=4, channels=1, size=8):
 def make_domain(name="toy", num_classes=4, size=8, class_names=None):
     data = make_labelled(num_classes=num_classes, size=size)
     names = class_names or tuple("abcdefgh"[:num_classes])
-    return Domain(name, data, make_labelled(8, num_classes, size=size), TestSet(data.x, data.y, num_classes), names)
+    return Domain(
+        name, data, make_labelled(8, num_classes, size=size), TestSet(data.x, data.y, num_classes), names
+    )
 
 
 # -- labelled examples ---------------------------------------------------------------------------------

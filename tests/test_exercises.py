@@ -2,8 +2,8 @@
 
 import matplotlib.pyplot as plt
 import pytest
-from chapters import PATHS, cells, exercises, tagged
 
+from chapters import PATHS, exercises, tagged
 from tlutils.exercises import check, quiz, verdict
 
 ALL = [pytest.param(path, exercise, id=exercise.name) for path in PATHS for exercise in exercises(path)]
@@ -53,7 +53,7 @@ def test_a_chapter_has_exercises_with_two_hints_each_and_a_quiz(path):
     assert all(exercise.name.startswith(f"{path.stem}/") for exercise in found)
     assert len({exercise.label for exercise in found}) == len(found)
     assert tagged(path, "quiz"), "and a quiz"
-    outputs = [output for cell in cells(path) if "check" in cell["metadata"].get("tags", []) for output in cell["outputs"]]
+    outputs = [output for cell in tagged(path, "check") for output in cell["outputs"]]
     assert all("Not yet:" in "".join(output["text"]) for output in outputs), "stored with the stubs"
 
 

@@ -13,7 +13,10 @@ def refuse(*_args, **_kwargs):
 socket.socket.connect = refuse
 socket.create_connection = refuse
 opened = []
-sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" and "w" in str(args[1]) else None)
+def watch(event, args):
+    if event == "open" and "w" in str(args[1]):
+        opened.append(str(args[0]))
+sys.addaudithook(watch)
 import matplotlib
 before = (random.getstate()[1][:5], np.random.get_state()[1][:5].tolist(), torch.get_rng_state().tolist())
 filters, parameters = list(warnings.filters), dict(matplotlib.rcParams)

@@ -1,5 +1,7 @@
 """Figures draw what they are given; colours can be told apart."""
 
+from itertools import pairwise
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -86,4 +88,4 @@ def test_colours_differ_in_luminance():
     # Grey print and any colour blindness keep luminance; neighbours in the cycle must differ in it.
     colours = [mpl.colors.to_rgb(colour) for colour in plotting.COLOURS.values()]
     luminance = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in colours]
-    assert all(abs(a - b) > 0.04 for a, b in zip(luminance, luminance[1:], strict=False))
+    assert all(abs(a - b) > 0.04 for a, b in pairwise(luminance))

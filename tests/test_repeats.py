@@ -33,7 +33,9 @@ def test_interval_agrees_with_scipy(confidence):
 
 def test_interval_covers_as_often_as_it_says():
     draws = np.random.default_rng(1).normal(3.0, 2.0, size=(2000, 5))
-    covered = np.mean([interval.low <= 3.0 <= interval.high for interval in map(mean_interval, draws.tolist())])
+    covered = np.mean(
+        [interval.low <= 3.0 <= interval.high for interval in map(mean_interval, draws.tolist())]
+    )
     # Four standard errors of a share of 0.95 over 2000 repetitions.
     assert covered == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / 2000) ** 0.5)
 

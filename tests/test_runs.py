@@ -67,7 +67,9 @@ def test_replay_gives_what_was_stored_without_training(stored, capsys):
     assert CALLS == []
     assert (stored.is_live, run.is_live) == (True, False)
     assert run.metrics == stored.metrics == {"accuracy": pytest.approx(0.7), "curve": [1, 2]}
-    assert all(torch.equal(run.weights["model"][key], value) for key, value in stored.weights["model"].items())
+    assert all(
+        torch.equal(run.weights["model"][key], value) for key, value in stored.weights["model"].items()
+    )
     assert "replayed a/b: trained on cpu" in capsys.readouterr().out
 
 
@@ -262,4 +264,3 @@ def test_shipped_runs_can_be_read_and_are_small(monkeypatch):
     assert {path.name for path in files if path.suffix == ".safetensors"} == named, "no orphaned weights"
     assert max(path.stat().st_size for path in files) < 2_000_000
     assert sum(path.stat().st_size for path in files) < 40_000_000
-

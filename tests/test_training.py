@@ -243,7 +243,9 @@ def test_a_resumed_training_ends_bit_identical(tmp_path, stop_at):
 
     whole, broken = small_net(dropout=0.3, batch_norm=True), small_net(dropout=0.3, batch_norm=True)
     checkpoint = tmp_path / "training.pt"
-    expected = fit(whole, data, validation=validation, augment=lambda x: x + 0.01 * torch.rand_like(x), **OPTIONS)
+    expected = fit(
+        whole, data, validation=validation, augment=lambda x: x + 0.01 * torch.rand_like(x), **OPTIONS
+    )
     with pytest.raises(Interruption):
         fit(broken, data, validation=validation, augment=interrupt, checkpoint=checkpoint, checkpoint_every=5,
             **OPTIONS)  # fmt: skip
@@ -308,7 +310,9 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
 
 
 def test_infinite_loss_stops_at_once_and_says_where():
-    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step \d+ \(learning rates \[") as caught:
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is (nan|inf) at step \d+ \(learning rates \["
+    ) as caught:
         fit(small_net(), make_data(), num_steps=200, optimizer="sgd", learning_rate=1e12)
     assert "Lower the learning rate" in str(caught.value)
 

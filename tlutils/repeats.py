@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 import pooch
 import torch
-from scipy import stats
+from scipy.special import stdtrit  # scipy.stats takes most of a second to import
 from tqdm.auto import tqdm
 
 from tlutils.provenance import code_digest
@@ -75,7 +75,7 @@ def mean_interval(values: Sequence[float | int] | np.ndarray, *, confidence: flo
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; expected a number in (0, 1), such as 0.95")
     mean, error = float(array.mean()), float(array.std(ddof=1) / np.sqrt(len(array)))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(array) - 1)) * error
+    half = float(stdtrit(len(array) - 1, (1 + confidence) / 2)) * error
     return Interval(mean, mean - half, mean + half, len(array))
 
 
