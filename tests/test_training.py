@@ -268,7 +268,8 @@ from test_training import *
 def slow(x):
     time.sleep(0.02)
     return x
-fit(small_net(dropout=0.3), make_data(), checkpoint=Path(sys.argv[1]), checkpoint_every=1, augment=slow, **OPTIONS)
+path = Path(sys.argv[1])
+fit(small_net(dropout=0.3), make_data(), checkpoint=path, checkpoint_every=1, augment=slow, **OPTIONS)
 """
 
 
