@@ -1,4 +1,4 @@
-"""What several test modules share: the real data, small data sets in the original formats, no network."""
+"""What several test modules share: no skips in CI, no network, the real data, small data sets, a browser."""
 
 from __future__ import annotations
 
@@ -11,22 +11,49 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 
 from tlutils.catalogue import REGISTRY, DataFile, DatasetInfo
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Turn every skip into a failure where CI is set: what CI does not run, nobody runs."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"{item.name} must run where CI is set. {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window, started once."""
+    import site_checks
+
+    if site_checks.chromium_path() is None:
+        pytest.skip(f"no browser: none of {', '.join(site_checks.CHROMIUM)} is installed")
+    with site_checks.open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def as_reader():
+    """Switch the checks of shape annotations off, as they are for readers, who get our own messages."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """Return the folder with the real data; without it the test is skipped, in CI it fails."""
+    """Return the folder with the real data; without it the test is skipped (and so fails in CI)."""
     folder = os.environ.get("TLUTILS_DATA")
     if folder and Path(folder).is_dir():
         return Path(folder)
-    reason = f"needs the real data: TLUTILS_DATA is {folder!r}, which is no folder"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    pytest.skip(f"needs the real data: TLUTILS_DATA is {folder!r}, which is no folder")
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ PACKAGE = Path(tlutils.__file__).parent
 MODULES = sorted(PACKAGE.glob("*.py"))
 ROOT = PACKAGE.parent
 LEVELS = {
-    "runtime": 0, "files": 0, "downloads": 0, "catalogue": 0, "drawn": 0,
+    "runtime": 0, "files": 0, "downloads": 0, "catalogue": 0, "drawn": 0, "toys": 0,
     "datasets": 1, "domains": 1, "models": 1, "metrics": 1, "provenance": 1,
     "instance_based": 2, "feature_based": 2, "model_based": 2, "generative": 2,
     "training": 3, "runs": 3, "repeats": 3,

@@ -1,4 +1,4 @@
-"""Two-dimensional domains with a known shift, for which every density and the true concept can be computed."""
+"""Two-dimensional domains with a known shift: every density and the true concept can be computed."""
 
 from __future__ import annotations
 
