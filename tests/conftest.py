@@ -10,12 +10,14 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jaxtyping
 import numpy as np
 import pytest
 
-from tlutils.catalogue import REGISTRY, DataFile, DatasetInfo
+if TYPE_CHECKING:  # imported in earnest only after jaxtyping has put its checks into tlutils
+    from tlutils.catalogue import DatasetInfo
 
 
 @pytest.hookimpl(wrapper=True)
@@ -45,6 +47,27 @@ def as_reader():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Turn every skip into a failure where CI is set: what CI does not run, nobody runs."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"{item.name} must run where CI is set. {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window, started once."""
+    import site_checks
+
+    if site_checks.chromium_path() is None:
+        pytest.skip(f"no browser: none of {', '.join(site_checks.CHROMIUM)} is installed")
+    with site_checks.open_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +108,8 @@ def _is_loopback(host: str) -> bool:
 
 def describe_files(info: DatasetInfo, folder: Path, hosts: tuple[str, ...] = ()) -> DatasetInfo:
     """Return `info` with the checksums and sizes of the files as they lie below `folder`."""
+    from tlutils.catalogue import DataFile
+
     files = []
     for file in info.files:
         content = (folder / file.path).read_bytes()
@@ -97,6 +122,7 @@ def describe_files(info: DatasetInfo, folder: Path, hosts: tuple[str, ...] = ())
 @pytest.fixture
 def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> Callable[..., DatasetInfo]:
     """Return a function that writes a small MNIST in the original format and makes `load` take it."""
+    from tlutils.catalogue import REGISTRY
 
     def write(
         folder: Path, num_train: int = 30, num_test: int = 10, hosts: tuple[str, ...] = ()

@@ -1,0 +1,200 @@
+"""The built site, in a real browser. `make book` builds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from playwright.sync_api import expect
+
+import site_checks
+
+pytestmark = pytest.mark.site
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
+TOC = ROOT / "_toc.yml"
+PAGES = [f"{name}.html" for name in site_checks.toc_files(TOC)]
+CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
+MAX_BYTES = 1_500_000  # transferred for a page without labs
+
+
+@pytest.fixture(scope="module")
+def site():
+    """The folder of the built site."""
+    if not SITE.is_dir():
+        pytest.skip("there is no built site in _build/html; make book builds it")
+    return SITE
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The site, served on loopback."""
+    with site_checks.serve(site) as address:
+        yield address
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Open a page of the site in a window of its own; return the page."""
+    opened = []
+
+    def open_one(name: str, **options: object):
+        page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
+        opened.append(page)
+        page.goto(f"{address}/{name}")
+        site_checks.settle(page)
+        return page
+
+    yield open_one
+    for page in opened:
+        page.close()
+
+
+def test_every_page_of_the_contents_has_html(site):
+    assert site_checks.missing_pages(TOC, site) == []
+
+
+def test_no_link_or_anchor_is_broken(site):
+    assert site_checks.broken_links(site) == []
+
+
+def test_every_image_has_text(site):
+    assert site_checks.images_without_text(site) == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, "search.html", "genindex.html"])
+@pytest.mark.parametrize(("width", "scheme"), [(1600, "light"), (360, "dark")])
+def test_the_browser_finds_no_fault(browser, address, page, width, scheme):
+    faults = site_checks.browser_faults(browser, f"{address}/{page}", width=width, scheme=scheme)
+
+    assert {kind: found for kind, found in faults.items() if found} == {}
+
+
+@pytest.mark.parametrize("page", [*PAGES, "search.html", "genindex.html", "index.html"])
+def test_every_page_names_its_language(site, page):
+    assert site_checks.soup(site / page).html["lang"] == "en"
+
+
+@pytest.mark.parametrize("page", [PAGES[0], CHAPTERS[0], "search.html"])
+@pytest.mark.parametrize("width", [360, 1600])
+def test_there_is_one_search_field(open_page, page, width):
+    opened = open_page(page, viewport={"width": width, "height": 900})
+
+    fields = opened.locator("input[type=search]")
+    assert fields.count() == 1
+
+
+def test_the_search_finds_a_term_without_a_network(open_page):
+    page = open_page(PAGES[0])
+    page.locator("input[type=search]").fill("covariate shift")
+    page.keyboard.press("Enter")
+
+    found = page.locator("#search-results ul li a", has_text="Glossary")
+    expect(found.first).to_be_visible(timeout=10_000)
+
+
+def test_the_root_leads_to_the_landing_page(open_page):
+    page = open_page(PAGES[0])
+
+    page.goto(page.url.replace(PAGES[0], ""))
+    page.wait_for_url(f"**/{PAGES[0]}")
+
+    assert page.locator("h1").first.inner_text().startswith("Transfer learning")
+
+
+def test_the_first_stop_of_the_keyboard_is_the_skip_link(open_page):
+    page = open_page(PAGES[0])
+    page.keyboard.press("Tab")
+
+    focused = page.locator(":focus")
+    assert focused.get_attribute("href") == "#main-content"
+    assert focused.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
+
+
+def test_the_colour_mode_can_be_switched(open_page):
+    page = open_page(PAGES[0], color_scheme="light")
+
+    def background() -> str:
+        return page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+
+    before = background()
+    while page.evaluate("() => document.documentElement.dataset.mode") != "dark":
+        page.locator(".theme-switch-button").first.press("Enter")
+
+    assert background() != before
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_lab_is_moved_by_the_keyboard(open_page, chapter):
+    page = open_page(chapter)
+    labs = page.locator(".tl-lab")
+    assert labs.count() > 0
+
+    for lab in labs.all():
+        slider, frame = lab.locator("input[type=range]").first, lab.locator(".tl-lab-frame")
+        before = frame.get_attribute("src"), lab.locator(".tl-lab-says").inner_text()
+        slider.focus()
+        slider.press("End" if slider.input_value() != slider.get_attribute("max") else "Home")
+        assert frame.get_attribute("src") != before[0]
+        assert lab.locator(".tl-lab-says").inner_text() != before[1]
+        assert slider.get_attribute("aria-valuetext") == lab.locator("output").first.inner_text()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_quiz_gives_a_reason_for_every_option(open_page, chapter):
+    page = open_page(chapter)
+    questions = page.locator(".tl-quiz")
+    assert questions.count() > 0
+
+    for question in questions.all():
+        button, status = question.locator("button"), question.locator("[role=status] p:visible")
+        button.press("Enter")
+        assert status.inner_text() == "Choose an answer first."
+        verdicts = []
+        for option in question.locator("input").all():
+            option.check()
+            button.press("Enter")
+            verdicts.append(status.inner_text().split(".")[0])
+        assert verdicts.count("Correct") == 1
+        assert verdicts.count("Not quite") == len(verdicts) - 1
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_hints_and_solutions_are_folded_and_open(open_page, chapter):
+    page = open_page(chapter)
+    solutions = page.locator("div.solution.dropdown")
+    exercises = page.locator("div.exercise").count()
+    assert solutions.count() == exercises > 0
+    assert page.locator("details.sd-dropdown").count() >= 2 * exercises
+
+    for solution in solutions.all():
+        body = solution.locator(".section, .toggle-details__container, > *:not(.admonition-title)").first
+        assert not body.is_visible()
+        solution.locator("button").first.press("Enter")
+        assert body.is_visible()
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_can_be_opened_in_colab_and_downloaded(open_page, chapter):
+    url = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+    slug, notebook = url.removeprefix("https://github.com/"), chapter.replace(".html", ".ipynb")
+    page = open_page(chapter)
+
+    colab = f"https://colab.research.google.com/github/{slug}/blob/main/{notebook}"
+    assert page.locator(f'a[href="{colab}"]').count() == 1
+    assert page.locator(f'a[href$="_sources/{notebook}"]').count() == 1
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in CHAPTERS])
+def test_a_page_without_labs_is_light(browser, address, page):
+    sizes = []
+    opened = browser.new_page()
+    opened.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+    opened.goto(f"{address}/{page}")
+    site_checks.settle(opened)
+    opened.wait_for_load_state("networkidle")
+    opened.close()
+
+    assert sum(sizes) <= MAX_BYTES

@@ -1,0 +1,167 @@
+"""Every check of the site, against a small site in which its fault is planted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import site_checks
+
+pytestmark = pytest.mark.site
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>A page</title><link rel="icon" href="data:,"></head>
+<body><main><h1 id="top">A page</h1>
+{body}
+</main></body>
+</html>"""
+SOUND = """<p><a href="other.html#place">There</a>, <a href="#top">up</a>, <a href="https://example.org">out</a>.</p>
+<p><img src="dot.svg" alt="A dot"></p>"""
+OTHER = '<p id="place">Here.</p>'
+DOT = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 2 2"><circle cx="1" cy="1" r="1"/></svg>'
+# Typesets as MathJax does: a container for what renders, an error node for what does not.
+TYPESET = """<script>document.querySelectorAll('.math').forEach(node => {
+  node.innerHTML = '<mjx-container>' + (node.textContent.includes('oops') ?
+    '<mjx-merror data-mjx-error="Undefined control sequence">oops</mjx-merror>' : 'x') + '</mjx-container>';
+});</script>"""
+
+
+def make_site(folder: Path, body: str = SOUND) -> Path:
+    """Write a site of two pages and an image."""
+    (folder / "page.html").write_text(PAGE.format(body=body), encoding="utf-8")
+    (folder / "other.html").write_text(PAGE.format(body=OTHER), encoding="utf-8")
+    (folder / "dot.svg").write_text(DOT, encoding="utf-8")
+    return folder
+
+
+def test_a_sound_site_passes_the_checks_of_its_files(tmp_path):
+    site = make_site(tmp_path)
+    toc = tmp_path / "_toc.yml"
+    toc.write_text("root: page\nparts:\n- chapters:\n  - file: other\n", encoding="utf-8")
+
+    assert site_checks.missing_pages(toc, site) == []
+    assert site_checks.broken_links(site) == []
+    assert site_checks.images_without_text(site) == []
+
+
+def test_a_page_of_the_contents_without_html_is_found(tmp_path):
+    site = make_site(tmp_path)
+    toc = tmp_path / "_toc.yml"
+    toc.write_text(
+        "root: page\nparts:\n- chapters:\n  - file: other\n    sections:\n    - file: lost\n",
+        encoding="utf-8",
+    )
+
+    assert site_checks.missing_pages(toc, site) == ["lost is in _toc.yml but has no page"]
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ('<a href="nowhere.html">x</a>', "leads to no file"),
+        ('<a href="other.html#nowhere">x</a>', "leads to no anchor"),
+        ('<a href="#nowhere">x</a>', "leads to no anchor"),
+        ('<img src="nowhere.png" alt="x">', "leads to no file"),
+        ('<script src="nowhere.js"></script>', "leads to no file"),
+    ],
+)
+def test_a_broken_link_or_anchor_is_found(tmp_path, body, fault):
+    (found,) = site_checks.broken_links(make_site(tmp_path, body))
+
+    assert fault in found
+    assert found.startswith("page.html:")
+
+
+def test_a_link_out_of_the_site_is_found(tmp_path):
+    (tmp_path / "outside.html").write_text(PAGE.format(body=""), encoding="utf-8")
+    (tmp_path / "site").mkdir()
+    site = make_site(tmp_path / "site", '<a href="../outside.html">x</a>')
+
+    assert site_checks.broken_links(site) == ["page.html: '../outside.html' leads out of the site"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<img src="dot.svg">',
+        '<img src="dot.svg" alt="">',
+        '<a href="other.html"><img src="dot.svg" alt=""></a>',
+        '<svg viewBox="0 0 2 2"><circle cx="1" cy="1" r="1"/></svg>',
+    ],
+)
+def test_an_image_without_text_is_found(tmp_path, body):
+    assert len(site_checks.images_without_text(make_site(tmp_path, body))) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<a href="other.html"><img src="dot.svg" alt=""> Words</a>',
+        '<svg viewBox="0 0 2 2"><title>A dot</title></svg>',
+        '<span aria-hidden="true"><svg viewBox="0 0 2 2"></svg></span>',
+    ],
+)
+def test_decoration_needs_no_text(tmp_path, body):
+    assert site_checks.images_without_text(make_site(tmp_path, body)) == []
+
+
+def faults_of(browser, folder: Path, body: str, **view: object) -> dict[str, list[str]]:
+    """Serve a site with `body` on its page and return the faults that the browser finds, by kind."""
+    with site_checks.serve(make_site(folder, body)) as address:
+        faults = site_checks.browser_faults(browser, f"{address}/page.html", **view)
+    return {kind: found for kind, found in faults.items() if found}
+
+
+def test_a_sound_page_passes_in_the_browser(browser, tmp_path):
+    body = SOUND + '<p class="math">\\(x\\)</p>' + TYPESET
+
+    assert faults_of(browser, tmp_path, body, width=360, scheme="dark") == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "body"),
+    [
+        ("console", "this is broken", "<script>console.error('this is broken')</script>"),
+        ("console", "undefinedFunction", "<script>undefinedFunction()</script>"),
+        ("console", "404", '<script src="nowhere.js"></script>'),
+        ("mathematics", "Undefined control sequence", '<p class="math">\\(\\oops\\)</p>' + TYPESET),
+        ("mathematics", "was not typeset", '<p class="math">\\(x\\)</p>'),
+        ("width", "px wide in a window of 360 px", '<div style="width: 900px">wide</div>'),
+        ("accessibility", "color-contrast", '<p style="color: #ccc; background: #fff">pale</p>'),
+        ("accessibility", "button-name", "<button></button>"),
+        ("accessibility", "label", '<input type="range">'),
+        (
+            "accessibility",
+            "color-contrast",
+            '<details><summary>More</summary><p style="color: #ccc">folded and pale</p></details>',
+        ),
+    ],
+)
+def test_a_fault_is_found_and_nothing_else(browser, tmp_path, kind, words, body):
+    faults = faults_of(browser, tmp_path, body, width=360)
+
+    assert words in " ".join(faults[kind])
+    assert list(faults) == [kind]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<script src="https://cdn.invalid/library.js"></script>',
+        '<img src="https://images.invalid/dot.png" alt="A dot">',
+        '<style>@import "https://fonts.invalid/font.css";</style>',
+        "<script>fetch('https://count.invalid/visit').catch(() => 0)</script>",
+    ],
+)
+def test_a_request_to_a_third_party_is_found(browser, tmp_path, body):
+    faults = faults_of(browser, tmp_path, body)
+
+    assert ".invalid" in faults["request"][0]
+
+
+def test_what_scrolls_in_its_own_box_is_not_too_wide(browser, tmp_path):
+    body = '<div tabindex="0" style="overflow-x: auto"><div style="width: 900px">wide</div></div>'
+
+    assert faults_of(browser, tmp_path, body, width=360) == {}
