@@ -49,27 +49,6 @@ def as_reader():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
-    """Turn every skip into a failure where CI is set: what CI does not run, nobody runs."""
-    report = yield
-    if report.skipped and os.environ.get("CI") and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        report.outcome, report.longrepr = "failed", f"{item.name} must run where CI is set. {reason}"
-    return report
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Chromium without a window, started once."""
-    import site_checks
-
-    if site_checks.chromium_path() is None:
-        pytest.skip(f"no browser: none of {', '.join(site_checks.CHROMIUM)} is installed")
-    with site_checks.open_browser() as browser:
-        yield browser
-
-
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """Return the folder with the real data; without it the test is skipped (and so fails in CI)."""
