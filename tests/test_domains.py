@@ -32,6 +32,8 @@ def make_domain(name="toy", num_classes=4, size=8, class_names=None):
     (torch.zeros(0, 2), torch.zeros(0, dtype=torch.int64), ValueError, "empty domain"),
     (torch.zeros(2, 2), torch.tensor([0, 5]), ValueError, "expected 0 to 1"),
     (torch.zeros(2, 2), torch.tensor([0, -1]), ValueError, "from -1 to 0"),
+    (torch.full((2, 1, 2, 2), 200.0), torch.tensor([0, 1]), ValueError, "from 200 to 200; expected"),
+    (torch.full((2, 1, 2, 2), -0.5), torch.tensor([0, 1]), ValueError, "Divide bytes by 255"),
     (torch.tensor([[1.0], [float("nan")]]), torch.tensor([0, 1]), ValueError, "NaN or infinite"),
     (torch.zeros(2, 2, dtype=torch.uint8), torch.tensor([0, 1]), TypeError, "floating-point"),
     (torch.zeros(2, 2), torch.tensor([0.0, 1.0]), TypeError, "int64"),

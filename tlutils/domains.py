@@ -28,6 +28,11 @@ def _check_examples(x: Tensor, y: Tensor, num_classes: int) -> None:
         raise ValueError("received an empty domain: 0 examples; expected at least one")
     if not torch.isfinite(x).all():
         raise ValueError("x holds NaN or infinite values; expected finite numbers")
+    if x.ndim == 4 and (x.min() < 0 or x.max() > 1):
+        raise ValueError(
+            f"pixels range from {x.min():.3g} to {x.max():.3g}; expected [0, 1]. Divide bytes by 255 "
+            "(domains.as_images does), and let the network do its own standardising"
+        )
     if y.min() < 0 or y.max() >= num_classes:
         raise ValueError(
             f"y holds class indices from {int(y.min())} to {int(y.max())}; expected 0 to {num_classes - 1}"
@@ -52,7 +57,8 @@ class Labelled:
     TypeError
         If `x` is not floating point or `y` is not int64.
     ValueError
-        If the lengths differ, there is no example, a value is not finite, or a label is out of range.
+        If the lengths differ, there is no example, a value is not finite, a pixel is not in [0, 1], or a
+        label is out of range.
 
     Examples
     --------

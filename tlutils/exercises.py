@@ -118,6 +118,8 @@ def quiz_html(questions: Sequence[dict[str, Any]]) -> str:
     >>> quiz_html([{"question": "Is 1 odd?", "options": [right, wrong]}]).count("<input")
     2
     """
+    if not questions:
+        raise ValueError("received a quiz of 0 questions; expected at least 1 question")
     return "\n".join(_question_html(question) for question in questions)
 
 
@@ -161,7 +163,8 @@ def quiz(questions: Sequence[dict[str, Any]]) -> None:
     Raises
     ------
     ValueError
-        If a question has fewer than two options, not exactly one correct option, or an option without reason.
+        If there is no question, or one has fewer than two options, not exactly one correct option, or an
+        option without reason.
     """
     from IPython.display import HTML, display
 
