@@ -52,6 +52,17 @@ def open_page(browser, address):
         page.close()
 
 
+def test_an_equation_that_the_book_s_mathjax_cannot_render_is_found(open_page):
+    page = open_page("book/notation.html")
+    assert page.evaluate(site_checks.UNRENDERED) == []
+
+    page.evaluate("() => { document.querySelector('.math').textContent = '\\\\(\\\\oops_{x}\\\\)'; }")
+    page.evaluate("() => MathJax.typesetPromise()")
+
+    faults = page.evaluate(site_checks.UNRENDERED)
+    assert any("Undefined control sequence" in fault for fault in faults)
+
+
 def test_every_page_of_the_contents_has_html(site):
     assert site_checks.missing_pages(TOC, site) == []
 

@@ -1,9 +1,8 @@
 """Sphinx extension: make the theme's pages lighter, and mend their markup for screen readers.
 
-- MathJax comes from the site's own files, in parts, and only onto pages with an equation. By itself
-  `sphinx-mathjax-offline` points at a one-file build that is 400 kB larger (its `setup` overrides
-  `mathjax_path` from _config.yml, so the path is set here, later), and Sphinx loads it on every page above one
-  with equations.
+- MathJax comes from the site's own files and in parts: `sphinx-mathjax-offline` points at a one-file build
+  that is 400 kB larger (its `setup` overrides `mathjax_path` from _config.yml, so it is set here, later).
+- A page loads MathJax, tabs and notebook styles only if it has something for them to do.
 - The theme's style sheet names every icon that Font Awesome has; `icons.css` draws those that the pages use.
 - docutils gives a bibliography a role whose children it then does not provide.
 """
@@ -14,12 +13,22 @@ import re
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+# What a style sheet or script is for: part of its name or text → what stands in the pages that need it.
+NEEDED_BY = {
+    "mathjax": 'class="math',
+    "window.MathJax": 'class="math',
+    "sphinx-design": 'class="sd-',
+    "design-tabs": 'class="sd-tab',
+    "mystnb": 'class="cell',
+    "exercise.css": "exercise",
+    "togglebutton": "dropdown",
+}
 ICON_RULES = re.compile(
-    r'(?:\.fa-[a-z0-9-]+:before,?)+\{content:"[^"]*"\}|@font-face\{[^}]*Font Awesome[^}]*\}'
+    r'(?:\.fa-[a-z0-9-]+:before,?)+\{content:"[^"]*"\}'
+    r"|@font-face\{[^}]*Font Awesome[^}]*\}"
 )
 
 
@@ -28,22 +37,18 @@ def set_mathjax_path(_: Sphinx, config: Config) -> None:
     config.mathjax_path = "mathjax/startup.js"
 
 
-def _is_equation(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.math | nodes.math_block)
-
-
-def _is_mathjax(script: Any) -> bool:
-    return "mathjax" in str(script.filename) or "window.MathJax" in script.attributes.get("body", "")
+def _is_needed(asset: Any, body: str) -> bool:
+    text = f"{asset.filename} {asset.attributes.get('body', '')}"
+    return all(mark in body for name, mark in NEEDED_BY.items() if name in text)
 
 
 def change_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Take MathJax off a page without equations; take the wrong role off a bibliography."""
-    del app, page, template  # Sphinx passes them; only the content decides
-    equations = () if doctree is None else doctree.findall(_is_equation)
-    if not any(True for _ in equations):
-        context["script_files"] = [script for script in context["script_files"] if not _is_mathjax(script)]
-    if "body" in context:
-        context["body"] = context["body"].replace('<div role="list" class="citation-list">', "<div>")
+    """Take off a page what it does not need, and off a bibliography its wrong role."""
+    del app, page, template, doctree  # Sphinx passes them; only the page's text decides
+    body = context.get("body", "")
+    for kind in ("script_files", "css_files"):
+        context[kind] = [asset for asset in context[kind] if _is_needed(asset, body)]
+    context["body"] = body.replace('<div role="list" class="citation-list">', "<div>")
 
 
 def drop_icons(app: Sphinx, error: Exception | None) -> None:
