@@ -89,3 +89,20 @@ def test_colours_differ_in_luminance():
     colours = [mpl.colors.to_rgb(colour) for colour in plotting.COLOURS.values()]
     luminance = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in colours]
     assert all(abs(a - b) > 0.04 for a, b in pairwise(luminance))
+
+
+def test_answers_put_wrong_ones_in_brackets():
+    _, ax = plt.subplots()
+    plotting.answers(ax, np.zeros((3, 4, 4)), [7, 8, 9], {"student": [7, 3, 9]})
+    assert [text.get_text() for text in ax.texts] == ["student", "7", "(3)", "9"]
+    assert ax.texts[2].get_color() != ax.texts[1].get_color()
+    assert ax.images[0].get_array().shape == (4, 12)
+
+
+def test_uneven_axis_marks_the_values_and_no_others():
+    _, ax = plt.subplots()
+    plotting.uneven_axis(ax.xaxis, [0, 1, 3, 10])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1", "3", "10"]
+    assert len(ax.get_xticks(minor=True)) == 0
+    ends = ax.transData.transform([(0, 0), (1, 0), (3, 0), (10, 0)])[:, 0]
+    assert max(np.diff(ends)) < 4 * min(np.diff(ends))

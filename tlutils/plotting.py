@@ -16,7 +16,18 @@ from matplotlib.ticker import FuncFormatter
 
 from tlutils.repeats import Interval
 
-__all__ = ["COLOURS", "confusion", "image_grid", "interval_bars", "interval_curves", "points", "use_style"]
+__all__ = [
+    "COLOURS",
+    "answers",
+    "confusion",
+    "image_grid",
+    "interval_bars",
+    "interval_curves",
+    "percent_axis",
+    "points",
+    "uneven_axis",
+    "use_style",
+]
 
 # Okabe and Ito, "Color universal design" (2008); yellow is left out, too pale on white;
 # in this order neighbours differ in luminance too.
@@ -57,6 +68,13 @@ def use_style() -> None:
 def percent_axis(axis) -> None:
     """Show the fractions on `axis` as percentages."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
+
+
+def uneven_axis(axis, values: Sequence[float]) -> None:
+    """Spread `values` that grow like 0, 1, 3, 10, 30 evenly along `axis`, and mark only them."""
+    axis.axes.set(**{f"{axis.axis_name}scale": "symlog"})
+    axis.set_ticks(values, [f"{value:g}" for value in values])
+    axis.set_ticks([], minor=True)
 
 
 def interval_curves(
@@ -119,6 +137,36 @@ def image_grid(rows: Mapping[str, np.ndarray]):
             axis.imshow(image, cmap="gray", vmin=0, vmax=1 if image.max() <= 1 else 255)
         row[0].text(-0.15, 0.5, name, ha="right", va="center", transform=row[0].transAxes)
     return figure
+
+
+def answers(ax: Axes, images: np.ndarray, labels: Sequence[int], rows: Mapping[str, Sequence[int]]) -> Axes:
+    """Show images in one row, and below them what each model says they are, wrong answers in brackets.
+
+    Parameters
+    ----------
+    ax
+        Where to draw; its own axes are hidden.
+    images
+        Grey images (n, height, width) with values in [0, 1].
+    labels
+        The n right answers.
+    rows
+        Name of a model → its n answers.
+    """
+    ax.imshow(
+        np.concatenate(list(images), axis=1), cmap="gray", vmin=0, vmax=1, extent=(0, len(images), 0, 1)
+    )
+    for row, (name, given) in enumerate(rows.items()):
+        height = -0.4 - 0.7 * row
+        ax.text(-0.2, height, name, ha="right", va="center")
+        for column, (label, answer) in enumerate(zip(labels, given, strict=True)):
+            text, colour = (
+                (f"{answer}", "black") if answer == label else (f"({answer})", COLOURS["vermilion"])
+            )
+            ax.text(column + 0.5, height, text, ha="center", va="center", color=colour)
+    ax.set(xlim=(-3, len(images)), ylim=(-0.1 - 0.7 * len(rows), 1))
+    ax.set_axis_off()
+    return ax
 
 
 def confusion(ax: Axes, matrix: np.ndarray, class_names: Sequence[str]) -> Axes:
