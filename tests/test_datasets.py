@@ -373,9 +373,11 @@ class TestBadArguments:
         with pytest.raises(TypeError, match=f"{name} has no option 'colour'; it takes"):
             datasets.load(name, colour=True)
 
-    @pytest.mark.parametrize("option", [{"num_images": 0}, {"seed": -1}])
+    @pytest.mark.usefixtures("as_reader")
+    @pytest.mark.parametrize("option", [{"num_images": 0}, {"num_images": 2.5}, {"seed": -1}, {"seed": None}])
     def test_option_out_of_range(self, option):
-        with pytest.raises(ValueError, match="expected"):
+        [(name, value)] = option.items()
+        with pytest.raises(ValueError, match=f"{name} is {value}; expected an integer"):
             datasets.load("rendered_digits", **option)
 
 

@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -296,8 +297,8 @@ def _make_rendered_digits(
     """Draw digits from fonts."""
     if num_images is None:
         num_images = 10_000 if split == "train" else 2_000
-    if num_images < 1:
-        raise ValueError(f"num_images is {num_images}; expected at least 1")
+    if not isinstance(num_images, Integral) or num_images < 1:
+        raise ValueError(f"num_images is {num_images!r}; expected an integer of at least 1")
     return drawn.render_digits(num_images, 28, _generator(seed, split), careless)
 
 
@@ -309,8 +310,8 @@ def _make_photo_digits(split: str, root: str | os.PathLike | None, seed: int = 0
 
 def _generator(seed: int, split: str) -> np.random.Generator:
     """Return a generator of its own for each seed and split."""
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; expected 0 or more")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed is {seed!r}; expected an integer of at least 0")
     return np.random.default_rng([seed, SPLITS.index(split)])
 
 

@@ -90,8 +90,9 @@ def fetch(info: DatasetInfo, folders: tuple[Path, ...]) -> dict[DataFile, Path]:
     missing = [file for file, path in found.items() if path is None]
     if missing:
         _give_notice(info, missing, folders[-1])
+    refusing: set[str] = set()
     for file in missing:
-        found[file] = _download(file, folders[-1])
+        found[file] = _download(file, folders[-1], refusing)
     return found
 
 
@@ -104,13 +105,17 @@ def _give_notice(info: DatasetInfo, missing: list[DataFile], folder: Path) -> No
         print(f"  source: {info.url}\n  terms: {info.licence}")
 
 
-def _download(file: DataFile, folder: Path) -> Path:
-    """Download one file from the first of its addresses that gives it with the right checksum."""
+def _download(file: DataFile, folder: Path, refusing: set[str]) -> Path:
+    """Download one file from the first of its addresses that gives it with the right checksum.
+
+    An address that fails is added to `refusing`, so that for the next file it is tried last: waiting once
+    for a host that does not answer is enough.
+    """
     import pooch  # here, because it is not needed when the data are there
     import requests
 
     target, failures = folder / file.path, []
-    for url in file.urls:
+    for url in sorted(file.urls, key=lambda url: _place(url) in refusing):
         downloader = pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 16, timeout=CONNECT_TIMEOUT_S)
         try:
             # pooch writes under a temporary name, compares the checksum, and only then renames.
@@ -122,11 +127,17 @@ def _download(file: DataFile, folder: Path) -> Path:
             failures.append(f"  {url}: what came is damaged or incomplete ({error})")
         except OSError as error:
             raise storage_error(error, target, file.num_bytes) from error
+        refusing.add(_place(url))
     raise DatasetError(
         "\n".join([f"{file.path} could not be downloaded:", *failures])
         + f"\nConnect to the network and load again, or put the file (md5 {file.md5}) at {target}, or set "
         "the environment variable TLUTILS_DATA to a folder that has it."
     )
+
+
+def _place(url: str) -> str:
+    """Return an address without its last part, which is the name of a file."""
+    return url.rpartition("/")[0]
 
 
 def storage_error(error: OSError, path: Path, num_bytes: int) -> DatasetError:
