@@ -8,10 +8,8 @@ NUMBERS := book/numbers.md
 PORT ?= 8000
 RUN ?= all
 
-export PYTHONWARNINGS ?= default
-
 .DEFAULT_GOAL := help
-.PHONY: help book serve test lint execute retrain bench set-repository clean
+.PHONY: help book serve test lint data execute retrain bench set-repository clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F '\t' '{printf "make %-16s %s\n", $$1, $$2}'
@@ -42,11 +40,14 @@ test: $(INSTALLED) $(NUMBERS)  ## lint, unit tests, chapters, stored runs, Colab
 lint: $(INSTALLED)  ## ruff, the house rules for chapters and tests, the workflow files
 	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/lint.sh
 
+data: $(INSTALLED)  ## fetch and check every data set that is not there yet (TLUTILS_DATA names the folder)
+	@$(BIN)/python -c 'from tlutils import datasets as d; [print(n, *d.load(n).images.shape) for n in d.available()]'
+
 execute: $(INSTALLED)  ## re-run the chapters and store their outputs (CHAPTER=name for one)
 	@$(BIN)/python scripts/execute.py $(CHAPTER)
 
-retrain: $(INSTALLED)  ## train stored runs again and compare (RUN=name for one)
-	@$(BIN)/python scripts/retrain.py $(RUN)
+retrain: $(INSTALLED)  ## train stored runs again and compare (RUN=chapter/run for one, KEEP=1 stores)
+	@$(BIN)/python scripts/retrain.py $(RUN) $(if $(KEEP),--keep)
 
 bench: $(INSTALLED)  ## measure speed, side by side with the usual way
 	@for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done

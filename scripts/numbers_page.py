@@ -69,25 +69,29 @@ def describe(name: str, record: dict[str, Any]) -> str:
     environment = provenance["environment"]
     weights = ", ".join(f"`{entry['file']}`" for entry in record["weights"].values()) or "none stored"
     data = ", ".join(sorted(provenance["data"])) or "embedded, made from the config"
-    rows = [
-        ("Seeds", seeds(provenance["config"])),
-        ("Data", data),
-        ("Trained", f"{provenance['date']} on {environment['device']}"),
-        ("Took", duration(provenance["duration_s"])),
-        ("Code digest", f"`{provenance['code_digest'][:16]}`"),
-        ("Weights", weights),
-    ]
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows)
+    rows = {
+        "Seeds": seeds(provenance["config"]),
+        "Data": data,
+        "Trained": f"{provenance['date']} on {environment['device']}",
+        "Took": duration(provenance["duration_s"]),
+        "Code digest": f"`{provenance['code_digest'][:16]}`",
+        "Weights": weights,
+    }
+    table = "\n".join(f"* - {key}\n  - {value}" for key, value in rows.items())
+    table = f"```{{list-table}}\n:stub-columns: 1\n:widths: 25 75\n\n{table}\n```"
     folds = [folded("Settings", provenance["config"]), folded("Results", record["metrics"])]
     folds.append(folded("Versions and data checksums", {**environment, **provenance["data"]}))
-    return f"### `{name}`\n\n| | |\n| --- | --- |\n{table}\n\n" + "\n".join(folds)
+    return f"### `{name}`\n\n{table}\n\n" + "\n".join(folds)
 
 
-def chapter_title(chapter: str) -> str:
-    """Return a Markdown link to a chapter, or its name where no such chapter exists."""
-    if (ROOT / "chapters" / f"{chapter}.ipynb").is_file():
-        return f"## {{doc}}`/chapters/{chapter}`"
-    return f"## {chapter}"
+def chapter_heading(chapter: str) -> str:
+    """Return the heading of a chapter's runs: its title, and a link to it."""
+    path = ROOT / "chapters" / f"{chapter}.ipynb"
+    if not path.is_file():
+        return f"## {chapter}\n"
+    first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    title = first.splitlines()[0].lstrip("# ")
+    return f"## {title}\n\nThese runs belong to the chapter {{doc}}`/chapters/{chapter}`.\n"
 
 
 def page(runs: Path) -> str:
@@ -95,7 +99,7 @@ def page(runs: Path) -> str:
     names = sorted(path.relative_to(runs).with_suffix("").as_posix() for path in runs.rglob("*.json"))
     parts = [HEAD if names else HEAD + NO_RUNS]
     for chapter, members in groupby(names, key=lambda name: name.split("/")[0]):
-        parts.append(chapter_title(chapter) + "\n")
+        parts.append(chapter_heading(chapter))
         for name in members:
             record = json.loads((runs / f"{name}.json").read_text(encoding="utf-8"))
             parts.append(describe(name, record))

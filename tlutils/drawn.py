@@ -183,7 +183,7 @@ def digit_fonts() -> tuple[Path, ...]:
 def blend_with_photos(
     digits: UInt8[np.ndarray, "n h w 1"], split: str, generator: np.random.Generator
 ) -> UInt8[np.ndarray, "n h w 3"]:
-    """Blend each digit with a random crop of a photograph: per channel |crop - digit|.
+    """Blend each digit with a random crop of a photograph: per channel ``|crop - digit|``.
 
     The photographs are the two that scikit-learn ships. Crops for training come from the left two thirds of a
     photograph, those for testing from the right third, so the two have no pixel in common.

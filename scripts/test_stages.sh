@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Every check of the repository, one line for each. The whole output of a stage is shown where it fails.
+set -u
+cd "$(dirname "$0")/.."
+logs=_build/logs
+mkdir -p "$logs"
+failed=0
+
+# GPU tests are left out where there is no GPU; where CI is set a skip is a failure.
+marks="not site"
+python -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || marks="$marks and not gpu"
+
+stage() {
+  local name=$1 log started=$SECONDS verdict=ok
+  log="$logs/${name// /_}.log"
+  shift
+  "$@" >"$log" 2>&1 || { verdict=FAILED; failed=1; }
+  printf '%-7s %-24s %4d s  %s\n' "$verdict" "$name" $((SECONDS - started)) "$(tail -n 1 "$log" | tr -d '=' | xargs -0 echo -n)"
+  [ "$verdict" = ok ] || cat "$log"
+}
+
+chapters() {
+  python -m pytest --quiet -p no:cacheprovider --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg chapters
+}
+
+stage "lint" scripts/lint.sh
+stage "unit tests" python -m pytest --quiet -m "$marks" --ignore tests/test_colab.py --ignore tests/test_stored_runs.py
+stage "stored runs" python -m pytest --quiet tests/test_stored_runs.py
+stage "chapters, 1 thread" env OMP_NUM_THREADS=1 TLUTILS_LIVE=none bash -c "$(declare -f chapters); chapters"
+# The second time every training function also runs a few steps, and its result is dropped.
+stage "chapters, 2 threads" env OMP_NUM_THREADS=2 TLUTILS_LIVE=none TLUTILS_SMOKE=1 bash -c "$(declare -f chapters); chapters"
+stage "chapters on Colab" python -m pytest --quiet tests/test_colab.py
+stage "book" jupyter-book build . -W --keep-going --quiet
+stage "site" python -m pytest --quiet -m site
+exit $failed

@@ -1,0 +1,101 @@
+"""Each chapter, run as Colab runs it: torch and the usual packages, no tlutils, only the notebook.
+
+The new environment sees the packages of this one through a .pth file; .pth files found along that way are not
+read, so the editable installation of tlutils is not there. Git is told to fetch the book's address from here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from chapters import PATHS, ROOT
+
+RUN = """\
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+try:
+    NotebookClient(notebook, timeout=600, store_widget_state=False).execute()
+finally:
+    print(notebook.cells[1].outputs)
+"""
+LAUNCH = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
+
+
+def repository_url() -> str:
+    """Return the address that the chapters install from."""
+    spec = importlib.util.spec_from_file_location("set_repository", ROOT / "scripts" / "set_repository.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return f"https://github.com/{module.current()}"
+
+
+@pytest.fixture
+def colab(tmp_path):
+    """A new environment without tlutils: its Python, and the variables to run it with."""
+    venv.create(tmp_path / "colab", with_pip=False)  # pip is one of the usual packages
+    python = tmp_path / "colab" / "bin" / "python"
+    packages = sysconfig.get_path("purelib", vars={"base": str(tmp_path / "colab")})
+    Path(packages, "usual.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    kernel = tmp_path / "colab" / "share" / "jupyter" / "kernels" / "python3"
+    kernel.mkdir(parents=True)
+    spec = {"argv": [str(python), *LAUNCH], "display_name": "Python 3", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))}
+    variables |= {
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        "JUPYTER_PATH": str(kernel.parent.parent),
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf",
+        "GIT_CONFIG_VALUE_0": repository_url(),
+        "GIT_CONFIG_KEY_1": "safe.directory",
+        "GIT_CONFIG_VALUE_1": "*",
+        # setuptools is among the usual packages: nothing is fetched to build ours. (To pip this variable is
+        # the value of --build-isolation.)
+        "PIP_NO_BUILD_ISOLATION": "0",
+        "PIP_NO_INDEX": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "TLUTILS_LIVE": "none",
+    }
+    return python, variables
+
+
+def test_the_environment_is_like_colab_s(colab):
+    python, variables = colab
+    found = "import importlib.util as u; print([bool(u.find_spec(m)) for m in ('torch', 'tlutils')])"
+    ran = subprocess.run(
+        [python, "-c", found], env=variables, cwd="/", capture_output=True, text=True, check=True
+    )
+
+    assert ran.stdout.strip() == "[True, False]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", PATHS, ids=lambda path: path.stem)
+def test_a_chapter_runs_on_colab(colab, chapter, tmp_path):
+    python, variables = colab
+    folder = tmp_path / "content"
+    folder.mkdir()
+    shutil.copy(chapter, folder)
+
+    ran = subprocess.run(
+        [python, "-c", RUN, chapter.name], env=variables, cwd=folder, capture_output=True, text=True
+    )
+
+    assert ran.returncode == 0, f"the first cell said: {ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
+    assert [path.name for path in folder.iterdir()] == [chapter.name]
+    installed = "import tlutils, torch; print(tlutils.__file__, torch.__file__, sep='\\n')"
+    where = subprocess.run(
+        [python, "-c", installed], env=variables, cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert where[0].startswith(str(tmp_path)), "installed by the first cell"
+    assert where[1].startswith(sysconfig.get_path("purelib")), "torch was left as it was"

@@ -1,0 +1,103 @@
+"""The rails: pins, hooks, Makefile and the pages that describe them agree with each other."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tlutils
+from chapters import ROOT
+
+PINS = dict(re.findall(r"^([A-Za-z0-9_.-]+)==(\S+)$", (ROOT / "requirements.txt").read_text("utf-8"), re.M))
+REFERENCES = re.findall(r"(@\w+\{.*?\n\})", (ROOT / "book/references.bib").read_text("utf-8"), re.S)
+
+
+def test_every_requirement_is_pinned_exactly():
+    lines = (ROOT / "requirements.txt").read_text("utf-8").splitlines()
+    named = [line for line in lines if line.strip() and not line.startswith("#")]
+
+    assert len(named) == len(PINS)
+    assert (PINS["torch"], PINS["torchvision"]) == ("2.15.0", "0.29.2")
+    assert PINS["jupyter-book"].startswith("1."), "version 2 does not read _config.yml"
+
+
+def test_the_package_declares_lower_bounds_only():
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+
+    names = {re.fullmatch(r"([a-z0-9-]+)>=[0-9.]+", entry).group(1) for entry in package}
+    assert names <= set(PINS)
+
+
+def test_hooks_have_the_versions_of_the_requirements():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    revisions = {Path(hook["repo"]).name.removesuffix("-pre-commit"): hook["rev"] for hook in hooks}
+
+    assert revisions == {
+        "ruff": f"v{PINS['ruff']}",
+        "check-jsonschema": PINS["check-jsonschema"],
+        "zizmor": f"v{PINS['zizmor']}",
+    }
+
+
+def test_every_dependency_has_its_sentence():
+    table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("## Dependencies")[1]
+    explained = re.findall(r"^\| ([A-Za-z0-9-]+) \| \w", table, re.M)
+
+    assert sorted(explained) == sorted(["Package", *PINS])
+
+
+def test_the_version_stands_twice_and_is_the_same():
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+
+    assert tlutils.__version__ == package
+    assert f"## {package}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_every_module_has_an_api_page():
+    modules = {path.stem for path in (ROOT / "tlutils").glob("*.py") if path.stem != "__init__"}
+    toc = (ROOT / "_toc.yml").read_text("utf-8")
+    listed = set(re.findall(r"book/api/(\w+)", toc)) - {"index"}
+
+    assert listed == modules
+    for module in modules:
+        assert f"automodule:: tlutils.{module}\n" in (ROOT / f"book/api/{module}.md").read_text("utf-8")
+        assert f"[`{module}`]({module}.md)" in (ROOT / "book/api/index.md").read_text("utf-8")
+
+
+def test_make_help_lists_the_commands():
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    commands = set(re.findall(r"^make (\S+)", said, re.M))
+    assert commands >= {"book", "serve", "test", "lint", "execute", "retrain", "bench", "set-repository"}
+
+
+def test_an_old_python_is_refused_with_the_way_out(tmp_path):
+    old = tmp_path / "python3.9"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.1"\nexit 1\n', encoding="utf-8")
+    old.chmod(0o755)
+    command = ["make", "book", f"PYTHON3={old}", f"VENV={tmp_path / 'venv'}"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert ran.returncode != 0
+    assert "Python 3.11 or newer is needed" in ran.stdout
+    assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("entry", REFERENCES)
+def test_every_reference_has_a_doi_or_an_address(entry):
+    assert re.search(r"^  (doi|url) *= \{\S+\}", entry, re.M), entry.splitlines()[0]
+
+
+def test_the_glossary_gives_each_term_in_two_languages_and_its_chapter():
+    text = (ROOT / "book/glossary.md").read_text("utf-8").split("```{glossary}\n")[1].split("```")[0]
+    terms = [block for block in text.strip().split("\n\n") if block]
+
+    assert len(terms) >= 20
+    for block in terms:
+        assert re.search(r'<span lang="zh">[\u4e00-\u9fff]', block), block
+        assert re.search(r"\{doc\}`/chapters/\w+`\.$", block), block
