@@ -139,7 +139,7 @@ def load(
     Notes
     -----
     A prepared set is read in some tens of milliseconds. "photo_digits" takes about a second,
-    "rendered_digits" about two for 10,000 images.
+    "rendered_digits" about four for 10,000 images.
 
     Examples
     --------
