@@ -14,6 +14,7 @@ from tlutils.metrics import (
     accuracy,
     classifier_two_sample_test,
     confusion_matrix,
+    correlation_over_domains,
     estimate_label_shift,
     proxy_a_distance,
 )
@@ -208,3 +209,50 @@ class TestEstimateLabelShift:
     def test_no_target(self):
         with pytest.raises(ValueError, match="0 predictions"):
             estimate_label_shift(ints(0, 1), ints(0, 1), ints(), 2)
+
+
+class TestCorrelationOverDomains:
+    def table(self, seed: int, n: int = 6) -> np.ndarray:
+        return np.random.default_rng(seed).random((n, n))
+
+    def test_by_hand(self):
+        # Off the diagonal: x = 1, 2, 1, 3, 2, 3 and y = 3, 2, 3, 1, 2, 1, that is y = 4 - x.
+        x = np.array([[9.0, 1, 2], [1, 9, 3], [2, 3, 9]])
+        found = correlation_over_domains(x, 4 - x)
+        assert found == (pytest.approx(-1), pytest.approx(-1), pytest.approx(-1))
+
+    def test_agrees_with_scipy_and_ignores_the_diagonal(self):
+        x, y = self.table(0), self.table(1)
+        apart = ~np.eye(6, dtype=bool)
+        expected = stats.pearsonr(x[apart], y[apart]).statistic
+        assert correlation_over_domains(x, y).r == pytest.approx(expected)
+        assert correlation_over_domains(x + 5 * np.eye(6), y) == pytest.approx(correlation_over_domains(x, y))
+
+    def test_names_of_the_domains_do_not_matter(self):
+        x, y, order = self.table(0), self.table(1), np.random.default_rng(2).permutation(6)
+        swapped = correlation_over_domains(x[np.ix_(order, order)], y[np.ix_(order, order)])
+        assert swapped.r == pytest.approx(correlation_over_domains(x, y).r)
+
+    def test_interval_holds_r_and_is_wider_than_that_of_independent_pairs(self):
+        """One odd domain makes a correlation of which a bootstrap over pairs is too sure."""
+        n = 8
+        odd = np.zeros((n, n))
+        odd[0] = odd[:, 0] = 3
+        x, y = odd + self.table(0, n), odd + self.table(1, n)
+        found = correlation_over_domains(x, y)
+        apart = ~np.eye(n, dtype=bool)
+        pairs = stats.pearsonr(x[apart], y[apart]).confidence_interval()
+        assert found.low < found.r <= found.high
+        assert found.high - found.low > 3 * (pairs.high - pairs.low)
+
+    @pytest.mark.usefixtures("as_reader")
+    @pytest.mark.parametrize(("x", "y"), [((2, 2), (2, 2)), ((3, 4), (3, 4)), ((4, 4), (3, 3))])
+    def test_shapes(self, x, y):
+        with pytest.raises(ValueError, match="expected two of"):
+            correlation_over_domains(np.zeros(x), np.zeros(y))
+
+    def test_missing_pairs(self):
+        x = self.table(0)
+        x[1, 2] = np.nan
+        with pytest.raises(ValueError, match="not compared"):
+            correlation_over_domains(x, self.table(1))

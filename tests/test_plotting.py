@@ -106,3 +106,55 @@ def test_uneven_axis_marks_the_values_and_no_others():
     assert len(ax.get_xticks(minor=True)) == 0
     ends = ax.transData.transform([(0, 0), (1, 0), (3, 0), (10, 0)])[:, 0]
     assert max(np.diff(ends)) < 4 * min(np.diff(ends))
+
+
+def test_value_matrix_writes_every_number():
+    ax = plotting.value_matrix(
+        np.array([[0.0, 1.5], [-0.01, 2.0]]), ["a", "b"], vmax=2, xlabel="x", ylabel="y"
+    )
+    assert [text.get_text() for text in ax.texts] == ["0.00", "1.50", "−0.01", "2.00"]
+    assert [text.get_color() for text in ax.texts] == ["black", "white", "black", "white"]
+
+
+def test_interval_panels_draw_one_panel_per_unit():
+    interval = Interval(1.0, 0.5, 1.5, 5)
+    figure = plotting.interval_panels({"points": {"a": interval, "b": interval}, "share": {"a": interval}})
+    assert [ax.get_xlabel() for ax in figure.axes] == ["points", "share"]
+    assert [len(ax.get_yticks()) for ax in figure.axes] == [2, 1]
+
+
+def test_two_sample_panels_draw_shares_below_each_level():
+    alarms = np.array([[0.2, 0.0], [0.6, 0.0]])
+    figure = plotting.two_sample_panels(alarms, np.array([10, 20]), np.full((3, 2), 0.5), np.ones((3, 2)))
+    held_out = figure.axes[0].lines[0]
+    assert held_out.get_xdata().tolist() == [0, 0.2, 0.6, 1]
+    assert held_out.get_ydata().tolist() == [0, 0.5, 1, 1]
+    assert len(figure.axes[1].lines) == 3, "one curve per seed"
+
+
+def test_drop_panels_leave_out_the_diagonal():
+    distance = np.array([[9.0, 1.0], [2.0, 9.0]])
+    figure = plotting.drop_panels({"pixels": distance, "features": distance}, distance / 10, ["a", "b"])
+    dots = np.concatenate([dots.get_offsets() for dots in figure.axes[0].collections])
+    assert dots.tolist() == [[1.0, 0.1], [2.0, 0.2]]
+    assert len(figure.axes) == 2
+
+
+@pytest.mark.parametrize("kind", ["covariate", "label", "concept"])
+def test_a_laboratory_measures_no_shift_as_no_shift(kind):
+    lab = plotting.shift_lab(kind)
+    assert lab["start"]["shift"] in lab["shift"]
+    _, bars = plotting.measure_toy(kind, 0.0)
+    assert abs(bars["source error"] - bars["target error"]) < 0.04
+    assert bars["discrepancy"] < 0.05
+    assert lab["describe"](0.0).startswith(lab["names"]["shift"])
+    figure = lab["draw"](lab["start"]["shift"])
+    assert len(figure.axes[1].patches) == len(bars)
+
+
+def test_the_laboratory_of_the_bound_says_when_it_is_vacuous():
+    lab = plotting.bound_lab(lambda shift, _: (0.1, shift, 0.2, 0.05))
+    assert "0.10 + 0.50 + 0.20 = 0.80, not vacuous" in lab["describe"](0.5, "kept")
+    assert "= 1.30, vacuous" in lab["describe"](1.0, "kept")
+    widths = [patch.get_width() for patch in lab["draw"](0.5, "kept").axes[1].patches]
+    assert widths == pytest.approx([0.1, 0.5, 0.2, 0.05])
