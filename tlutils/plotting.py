@@ -398,9 +398,9 @@ def bound_lab(terms: Callable[[float, str], Sequence[float]]) -> dict[str, Any]:
             start += value
         below.barh("target error", target, color=COLOURS["vermilion"], edgecolor="black")
         below.axvline(1, color="black", linestyle="dashed")
-        below.set(xlim=(0, 2.2), xlabel="error; beyond the dashed line nothing is said")
-        below.legend(fontsize=8, loc="upper right")
+        below.set(xlim=(0, 1.3), xlabel="error; beyond the dashed line nothing is said")
         below.invert_yaxis()
+        figure.legend(*below.get_legend_handles_labels(), fontsize=8, ncols=3, loc="outside lower center")
         return figure
 
     def say(shift: float, labels: str) -> str:

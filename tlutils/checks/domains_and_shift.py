@@ -81,21 +81,21 @@ def mend_the_test(answer) -> str:
     alarms = np.mean(np.array(equal) <= 0.05)
     if alarms > 0.5:
         raise Wrong(
-            f"on samples of one distribution p ≤ 0.05 in {alarms:.0%} of 60 trials. The rows on which the means "
-            "were computed are still counted among the right answers."
+            "on samples of one distribution p ≤ 0.05 in most trials. The rows that gave the means "
+            "are still counted among the right answers."
         )
     if alarms > 0.15:
         raise Wrong(
-            f"on samples of one distribution p ≤ 0.05 in {alarms:.0%} of 60 trials, should be about 5 %. Count "
-            "right answers among held-out rows, and compare with as many tosses as there are held-out rows."
+            f"on samples of one distribution p ≤ 0.05 in {alarms:.0%} of the trials instead of 5 %. Count "
+            "right answers among held-out rows, compare with as many tosses as there are held-out rows."
         )
     if "hash" in _names(answer.__code__):
         raise Wrong("the level is right, but the split still uses hash, which Python salts at every start.")
     far = [_p_value(answer, x, y + 1) for x, y in generator.standard_normal((20, 2, 60, 20))]
     if np.mean(np.array(far) <= 0.05) < 0.9:
         raise Wrong(
-            f"samples that differ clearly get p = {np.median(far):.2g} in the middle of 20 trials. Are half of "
-            "the rows of each sample used for training, and is the tail the upper one?"
+            f"samples that differ clearly get p = {np.median(far):.2g} in the middle of 20 trials. Is half "
+            "of each sample used for training, are the tosses counted right, and is the tail the upper one?"
         )
     x, y = generator.standard_normal((2, 60, 20))
     if _p_value(answer, x, y) != _p_value(answer, x, y):
