@@ -1,0 +1,51 @@
+"""Bytes that a page of the built site takes over the wire, and seconds until it can be used, from loopback.
+
+A page can be used when its scripts have run and its mathematics is set. The cache is empty for every visit.
+
+Usage: python benchmarks/page_speed.py [--rounds 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+import site_checks  # noqa: E402  (stands beside the tests, whose browser and server are used here)
+
+SITE = ROOT / "_build" / "html"
+
+
+def visit(browser, url: str) -> tuple[int, float]:
+    """Return bytes and seconds of one visit with an empty cache."""
+    context = browser.new_context()
+    page = context.new_page()
+    sizes: list[int] = []
+    page.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+    started = time.perf_counter()
+    page.goto(url)
+    site_checks.settle(page)
+    seconds = time.perf_counter() - started
+    page.wait_for_load_state("networkidle")
+    context.close()
+    return sum(sizes), seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with site_checks.serve(SITE) as address, site_checks.open_browser() as browser:
+        visit(browser, address + "/search.html")  # the first page starts the browser's processes
+        for name in site_checks.toc_files(ROOT / "_toc.yml"):
+            visits = [visit(browser, f"{address}/{name}.html") for _ in range(rounds)]
+            seconds = statistics.median(seconds for _, seconds in visits)
+            print(f"{name:32s} {visits[0][0] / 1e6:5.2f} MB {seconds:5.2f} s")
+
+
+if __name__ == "__main__":
+    main()
