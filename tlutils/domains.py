@@ -208,7 +208,7 @@ def digest_split(images: np.ndarray, fraction: float) -> np.ndarray:
     Examples
     --------
     >>> digest_split(np.arange(8, dtype=np.uint8).reshape(8, 1), 0.5).tolist()
-    [False, False, True, False, True, True, False, False]
+    [False, True, True, False, True, True, False, True]
     """
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction is {fraction}; expected a number in [0, 1]")

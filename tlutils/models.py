@@ -24,7 +24,7 @@ class Classifier(nn.Module):
     Examples
     --------
     >>> model = Classifier(nn.Flatten(), nn.Linear(4, 3))
-    >>> model(torch.zeros(2, 1, 2, 2)).shape
+    >>> model(model.head.weight.new_zeros(2, 1, 2, 2)).shape
     torch.Size([2, 3])
     """
 
