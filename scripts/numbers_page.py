@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ one of them again and prints old and new results side by side; a run whose code 
 it was stored fails the tests. This page is written from the stored runs at every build.
 """
 NO_RUNS = "\nNo run is stored yet.\n"
+WIDTH = 66  # characters in a line of settings or results
 MAX_NUMBERS = 60  # of a long list of numbers, so many are printed
 
 
@@ -34,11 +36,13 @@ def duration(seconds: float) -> str:
 
 
 def seeds(config: dict[str, Any]) -> str:
-    """Return the seeds named in a config, or a dash.
+    """Return the seeds named in a config, or how many there are, or a dash.
 
-    >>> seeds({"seeds": [0, 1, 2], "width": 3})
-    '0, 1, 2'
+    >>> seeds({"seeds": [0, 1, 2], "width": 3}), seeds({"num_seeds": 5}), seeds({})
+    ('0, 1, 2', '5 of them', '–')
     """
+    if "num_seeds" in config:
+        return f"{config['num_seeds']} of them"
     found = [config[key] for key in ("seeds", "seed") if key in config]
     flat = [seed for value in found for seed in (value if isinstance(value, list) else [value])]
     return ", ".join(map(str, flat)) or "–"
@@ -56,11 +60,27 @@ def shorten(value: Any) -> Any:
     return value
 
 
+def pretty(value: Any, indent: str = "") -> str:
+    """Return a JSON value as text: on one line where that is short, else one line per entry.
+
+    >>> pretty({"a": [1, 2]})
+    '{"a": [1, 2]}'
+    """
+    line = json.dumps(value, ensure_ascii=False)
+    if len(indent + line) <= WIDTH or not isinstance(value, dict | list):
+        return line
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        entries = [f"{deeper}{json.dumps(key)}: {pretty(inner, deeper)}" for key, inner in value.items()]
+        return "{\n" + ",\n".join(entries) + f"\n{indent}}}"
+    if all(not isinstance(inner, dict | list) for inner in value):
+        return textwrap.fill(line, WIDTH, subsequent_indent=deeper, break_long_words=False)
+    return "[\n" + ",\n".join(deeper + pretty(inner, deeper) for inner in value) + f"\n{indent}]"
+
+
 def folded(title: str, value: Any) -> str:
     """Return a JSON value as a folded block."""
-    lines = [f'  "{key}": {json.dumps(inner, ensure_ascii=False)}' for key, inner in shorten(value).items()]
-    text = "{\n" + ",\n".join(lines) + "\n}"
-    return f":::{{dropdown}} {title}\n```json\n{text}\n```\n:::\n"
+    return f":::{{dropdown}} {title}\n```text\n{pretty(shorten(value))}\n```\n:::\n"
 
 
 def describe(name: str, record: dict[str, Any]) -> str:

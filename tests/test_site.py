@@ -137,6 +137,26 @@ def test_the_colour_mode_can_be_switched(open_page):
     assert background() != before
 
 
+def test_a_page_is_printed_in_the_colours_of_paper(open_page):
+    page = open_page(PAGES[0], color_scheme="dark")
+    theme = "() => document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "dark"
+
+    page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("nav.bd-links").is_visible()
+
+    page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(theme) == "dark"
+
+
+def test_screen_readers_are_given_the_mathematics(open_page):
+    page = open_page("book/notation.html")
+
+    assert page.locator("mjx-assistive-mml").count() == page.locator("mjx-container").count() > 0
+
+
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_lab_is_moved_by_the_keyboard(open_page, chapter):
     page = open_page(chapter)

@@ -1,0 +1,144 @@
+"""Programs for maintainers: the page of the numbers, running and retraining chapters."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+
+import nbformat
+import pytest
+
+from chapters import ROOT
+from tlutils import runs
+
+CHAPTER = """\
+import torch
+from dataclasses import dataclass
+from tlutils import runs
+
+@dataclass(frozen=True)
+class Config:
+    value: float = 0.75
+
+    def quick(self):
+        return self
+
+def train(config):
+    return runs.Outcome({"accuracy": config.value})
+
+run = runs.train_or_replay("small/run", train, Config())
+print(run.metrics)
+"""
+METADATA = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "kept": 1}
+RECORD = {
+    "provenance": {
+        "name": "small/run", "config": {"seeds": [0, 1]}, "code_digest": "0" * 64, "data": {"mnist": "ab"},
+        "environment": {"device": "cpu (x86_64)", "torch": "2.15.0"},
+        "duration_s": 200.0, "date": "2026-01-02",
+    },
+    "metrics": {"accuracy": 0.5, "curve": [0.123456] * 100},
+    "weights": {"model": {"file": "run.model.0.safetensors", "sha256": "0"}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def program(monkeypatch):
+    """Import a program from scripts/, which is no package."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+
+    def load(name: str):
+        spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture
+def small_book(program, tmp_path, monkeypatch):
+    """A chapter and its stored run in a scratch folder; the programs that work on them."""
+    chapters, stored = tmp_path / "chapters", tmp_path / "stored_runs"
+    chapters.mkdir()
+    (stored / "small").mkdir(parents=True)
+    (stored / "small" / "run.json").write_text(json.dumps({**RECORD, "weights": {}}), encoding="utf-8")
+    cell = nbformat.v4.new_code_cell(CHAPTER, id="train", metadata={"tags": ["run"]})
+    notebook = nbformat.v4.new_notebook(cells=[cell], metadata=METADATA)
+    nbformat.write(notebook, chapters / "small.ipynb")
+    execute = program("execute")
+    monkeypatch.setattr(execute, "CHAPTERS", chapters)
+    retrain = program("retrain")
+    monkeypatch.setattr(retrain, "STORED", stored)
+    for name in ("TLUTILS_LIVE", "TLUTILS_STORE", "TLUTILS_RUNS"):
+        monkeypatch.setenv(name, "none")  # so that what the program sets is taken back
+    return execute, retrain, chapters / "small.ipynb", stored / "small" / "run.json"
+
+
+def test_the_page_of_the_numbers_says_where_a_run_comes_from(program, tmp_path):
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "run.json").write_text(json.dumps(RECORD), encoding="utf-8")
+
+    page = program("numbers_page").page(tmp_path)
+
+    for fact in ("`small/run`", "0, 1", "mnist", "2026-01-02", "cpu (x86_64)", "3.3 min", "0000000000000000",
+                 "run.model.0.safetensors", '"accuracy": 0.5', "0.1235", "40 more"):  # fmt: skip
+        assert fact in page
+
+
+def test_the_page_of_the_numbers_can_be_empty(program, tmp_path):
+    assert "No run is stored yet" in program("numbers_page").page(tmp_path)
+
+
+def test_every_stored_run_is_on_the_page(program):
+    page = program("numbers_page").page(ROOT / "tlutils" / "stored_runs")
+
+    assert all(f"### `{name}`" in page for name in runs.available())
+
+
+def test_execute_stores_outputs_and_keeps_metadata(small_book, monkeypatch):
+    execute, _, path, record = small_book
+    monkeypatch.setenv("TLUTILS_RUNS", str(record.parent.parent))
+    monkeypatch.setenv("TLUTILS_LIVE", "all")
+    (chosen,) = execute.paths(["small"])
+    before = nbformat.read(path, as_version=4)
+
+    after = execute.run(chosen)
+
+    assert "{'accuracy': 0.75}" in after.cells[0].outputs[-1]["text"]
+    assert after.metadata == before.metadata
+    assert (after.cells[0].id, after.cells[0].metadata.tags) == ("train", ["run"])
+
+
+def test_execute_names_the_chapters_where_one_is_unknown(small_book):
+    execute, *_ = small_book
+
+    with pytest.raises(SystemExit, match="no chapter large; there are small"):
+        execute.paths(["large"])
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_retrain_compares_and_stores_only_what_is_kept(small_book, monkeypatch, capsys, keep):
+    _, retrain, _, record = small_book
+    monkeypatch.setattr(sys, "argv", ["retrain.py", "small/run", *["--keep"][:keep]])
+
+    assert retrain.main() == 0
+
+    said = capsys.readouterr().out
+    assert "accuracy" in said
+    assert "+0.25" in said
+    assert "curve.99" in said
+    assert "only stored" in said
+    assert json.loads(record.read_text(encoding="utf-8"))["metrics"]["accuracy"] == (0.75 if keep else 0.5)
+
+
+def test_retrain_says_when_there_was_nothing_to_train(small_book, monkeypatch, capsys):
+    _, retrain, _, record = small_book
+    monkeypatch.setattr(sys, "argv", ["retrain.py", "small/walk"])
+    before = record.read_text(encoding="utf-8")
+
+    assert retrain.main() == 1
+
+    assert "no run 'small/walk' was trained; stored are small/run" in capsys.readouterr().out
+    assert record.read_text(encoding="utf-8") == before
