@@ -182,6 +182,13 @@ def open_browser() -> Iterator[Browser]:
         browser.close()
 
 
+def new_page(browser: Browser, **options: object) -> Page:
+    """Open an empty page that waits long enough for a machine that has much else to do."""
+    page = browser.new_page(**options)
+    page.set_default_timeout(120_000)
+    return page
+
+
 def settle(page: Page) -> None:
     """Wait until the page and its mathematics stand still."""
     page.wait_for_load_state("load")
@@ -205,7 +212,7 @@ def browser_faults(
         if address.scheme not in ("data", "blob") and address.netloc != host:
             requests.append(f"asks {address.netloc} for {request.url}")
 
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = new_page(browser, viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.on("console", lambda message: message.type == "error" and console.append(message.text))
     page.on("pageerror", lambda error: console.append(str(error)))
     page.on("request", note_request)

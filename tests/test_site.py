@@ -40,7 +40,7 @@ def open_page(browser, address):
     opened = []
 
     def open_one(name: str, **options: object):
-        page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
+        page = site_checks.new_page(browser, **{"viewport": {"width": 1280, "height": 900}, **options})
         opened.append(page)
         page.goto(f"{address}/{name}")
         site_checks.settle(page)
@@ -102,7 +102,7 @@ def test_the_search_finds_a_term_without_a_network(open_page):
     page.keyboard.press("Enter")
 
     found = page.locator("#search-results ul li a", has_text="Glossary").first
-    found.wait_for(timeout=10_000)
+    found.wait_for()
     assert found.get_attribute("href").split("?")[0].endswith("book/glossary.html")
 
 
@@ -221,7 +221,7 @@ def test_a_chapter_can_be_opened_in_colab_and_downloaded(open_page, chapter):
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in CHAPTERS])
 def test_a_page_without_labs_is_light(browser, address, page):
     sizes = []
-    opened = browser.new_page()
+    opened = site_checks.new_page(browser)
     opened.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
     opened.goto(f"{address}/{page}")
     site_checks.settle(opened)
