@@ -233,9 +233,10 @@ def browser_faults(
 
 def open_everything(page: Page) -> None:
     """Unfold hints, solutions and hidden code, so that they are looked at too."""
-    page.evaluate("() => document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
-    for button in page.locator("button.toggle-button-hidden").all():
-        button.click()
+    page.evaluate("""() => {
+      document.querySelectorAll('details').forEach(fold => { fold.open = true; });
+      document.querySelectorAll('button.toggle-button-hidden').forEach(button => button.click());
+    }""")
     # Colours fade from one state to the next; contrast is that of the final state.
     page.wait_for_timeout(200)
 
