@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from sklearn import metrics as reference
 
+import chapters
 from tlutils.metrics import (
     accuracy,
     classifier_two_sample_test,
@@ -86,7 +90,7 @@ class TestProxyADistance:
             proxy_a_distance(ints(0, 0, 1), ints(0, 0, 0))
 
     def test_class_labels_in_place_of_domains(self):
-        with pytest.raises(ValueError, match="0 .source. and 1 .target."):
+        with pytest.raises(ValueError, match=r"0 \(source\) and 1 \(target\)"):
             proxy_a_distance(ints(0, 3), ints(0, 1))
 
     @pytest.mark.usefixtures("as_reader")
@@ -256,3 +260,36 @@ class TestCorrelationOverDomains:
         x[1, 2] = np.nan
         with pytest.raises(ValueError, match="not compared"):
             correlation_over_domains(x, self.table(1))
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """The definitions that the chapter shows, run on their own."""
+    path = next(path for path in chapters.PATHS if path.stem == "domains_and_shift")
+    namespace = {"math": math, "np": np, "torch": torch}
+    for cell in chapters.tagged(path, "definition"):
+        for node in ast.parse(cell["source"]).body:
+            if isinstance(node, ast.FunctionDef):
+                exec(compile(ast.Module([node], []), path.name, "exec"), namespace)
+    return namespace
+
+
+class TestDefinitionsShownInTheChapter:
+    @pytest.mark.parametrize("seed", range(3))
+    def test_p_value_and_distance(self, shown, seed):
+        domains = torch.arange(2).repeat_interleave(50)
+        predictions = torch.from_numpy(np.random.default_rng(seed).integers(0, 2, 100))
+        found = classifier_two_sample_test(predictions, domains)
+        right = int((predictions == domains).sum())
+        assert shown["p_value"](right, 100) == pytest.approx(found.p_value)
+        assert shown["distance_between"](predictions, domains) == pytest.approx(
+            proxy_a_distance(predictions, domains)
+        )
+
+    def test_label_shift(self, shown):
+        source = exact_examples(np.array([[0.8, 0.2], [0.3, 0.7]]), np.array([100, 50]))
+        target = ints(0, 0, 0, 1, 1)
+        found = estimate_label_shift(*source, target, 2)
+        confusion = confusion_matrix(*source, 2).numpy()
+        weights = shown["solve_label_shift"](confusion, np.array([0.6, 0.4]))
+        assert weights == pytest.approx(found.raw_weights.numpy())

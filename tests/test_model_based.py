@@ -17,7 +17,7 @@ from tlutils.training import fit
 @pytest.fixture
 def data():
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(40, 1, 8, 8, generator=generator) + 0.5
+    x = torch.rand(40, 1, 8, 8, generator=generator) / 2 + 0.5
     return Labelled(x, torch.arange(40) % 4, num_classes=4)
 
 

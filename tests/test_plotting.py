@@ -158,3 +158,24 @@ def test_the_laboratory_of_the_bound_says_when_it_is_vacuous():
     assert "= 1.30, vacuous" in lab["describe"](1.0, "kept")
     widths = [patch.get_width() for patch in lab["draw"](0.5, "kept").axes[1].patches]
     assert widths == pytest.approx([0.1, 0.5, 0.2, 0.05])
+
+
+def test_label_worth_points_from_each_budget_to_its_equal():
+    scratch = [Interval(0.5, 0.4, 0.6, 5), Interval(0.9, 0.8, 1.0, 5)]
+    figure = plotting.label_worth([1, 100], scratch, {0: (0.6, 5.0), 5: (0.8, 50.0)})
+    arrows = [(arrow.xyann, arrow.xy) for arrow in figure.axes[0].texts]
+    assert arrows == [((0.5, 0.6), (5.0, 0.6)), ((5, 0.8), (50.0, 0.8))]
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_the_laboratory_of_the_ways_shows_every_way_and_rings_the_chosen_one():
+    places = {(k, way): (0.9, 0.5 + k / 100) for k in (1, 5) for way in ("frozen", "everything")}
+    lab = plotting.ways_lab(places, dict.fromkeys(places, np.eye(3, dtype=int)))
+    assert (lab["labels"], lab["way"]) == ([1, 5], ["frozen", "everything"])
+    assert (
+        lab["describe"](5, "frozen")
+        == "frozen, 5 labels per class: 55.0 % on the target, 90.0 % on the source."
+    )
+    left = lab["draw"](1, "everything").axes[0]
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["frozen", "everything"]
+    assert left.lines[-1].get_ydata() == [0.51]

@@ -83,4 +83,14 @@ def test_digest_reaches_into_the_package(monkeypatch):
 
 
 def test_string_that_looks_like_a_comment_is_kept():
-    assert normalised_source("x = '# no comment'  # a comment\n") == "x='#nocomment'"
+    assert normalised_source("x = '# no comment'  # a comment\n") == "x = '# no comment'"
+
+
+def test_a_formatter_changes_nothing():
+    assert normalised_source("f(a, b)\n") == normalised_source("f(\n    a,\n    b,\n)\n")
+    assert normalised_source('x = "a"\n') == normalised_source("x = 'a'\n")
+
+
+def test_a_local_name_is_not_a_global_of_the_same_name(digest):
+    source = "k = {}\ndef train(x):\n    k = x\n    return k\n"
+    assert digest(source.format(1)) == digest(source.format(2))

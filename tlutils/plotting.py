@@ -33,6 +33,7 @@ __all__ = [
     "interval_bars",
     "interval_curves",
     "interval_panels",
+    "label_worth",
     "measure_toy",
     "percent_axis",
     "points",
@@ -42,6 +43,7 @@ __all__ = [
     "uneven_axis",
     "use_style",
     "value_matrix",
+    "ways_lab",
 ]
 
 # Okabe and Ito, "Color universal design" (2008); yellow is left out, too pale on white;
@@ -219,7 +221,7 @@ def value_matrix(
     _, ax = plt.subplots(figsize=(4.8, 4.2))
     ax.imshow(values, cmap="Blues", vmin=0, vmax=vmax)
     for (row, column), value in np.ndenumerate(values):
-        text = f"{value:.{digits}f}".replace("-", "−")
+        text = f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")  # + 0.0: no "−0.00"
         ax.text(column, row, text, ha="center", va="center", color="white" if value > vmax / 2 else "black")
     ax.set_xticks(range(len(names)), names, rotation=30, ha="right")
     ax.set_yticks(range(len(names)), names)
@@ -261,7 +263,7 @@ def two_sample_panels(
     top.set(xlabel="level", ylabel="share of p-values below it")
     top.legend()
     below.loglog(sizes, np.maximum(p_values, 1e-300).T, "o-", color=COLOURS["blue"], alpha=0.5)
-    below.set(xlabel="held-out images", ylabel="p-value (circles)")
+    below.set(xlabel="held-out images", ylabel="p-value (circles)", yticks=[1, 1e-50, 1e-100, 1e-150, 1e-200])
     size = below.twinx()
     size.plot(sizes, distances.T, "s--", color=COLOURS["vermilion"], alpha=0.5)
     size.set(ylim=(0, 2), ylabel="proxy A-distance (squares)")
@@ -415,3 +417,72 @@ def bound_lab(terms: Callable[[float, str], Sequence[float]]) -> dict[str, Any]:
         "start": {"shift": 0.5, "labels": "kept"},
         "shift": [0.0, 0.25, 0.5, 1.0, 2.0], "labels": ["kept", "swapped"],
     }  # fmt: skip
+
+
+def label_worth(
+    sizes: Sequence[float], scratch: Sequence[Interval], worths: Mapping[int, tuple[float, float]]
+) -> Figure:
+    """Draw accuracy from scratch over labels per class; arrows lead there from transferred networks.
+
+    Parameters
+    ----------
+    sizes
+        Labels per class.
+    scratch
+        Accuracy from scratch at each of them.
+    worths
+        Labels per class after transfer → (accuracy, labels per class from scratch that reach it).
+    """
+    figure, ax = plt.subplots(figsize=(5.6, 3.8))
+    interval_curves(
+        ax, sizes, {"random start": scratch}, xlabel="labels per class", ylabel="test accuracy in %"
+    )
+    places = [max(k, 0.5) for k in worths]
+    heights, ends = zip(*worths.values(), strict=True)
+    ax.plot(places, heights, "s", color=COLOURS["orange"], label="everything loaded")
+    for place, height, end in zip(places, heights, ends, strict=True):
+        ax.annotate("", (end, height), (place, height), arrowprops={"arrowstyle": "->"})
+    ax.set_xscale("log")
+    ticks = {0.5: "0", 1: "1", 5: "5", 10: "10", 50: "50", 200: "200", max(sizes): "all"}
+    ax.set_xticks(list(ticks), ticks.values())
+    ax.minorticks_off()
+    ax.legend(loc="lower right")
+    percent_axis(ax.yaxis)
+    return figure
+
+
+def ways_lab(
+    places: Mapping[tuple[Any, str], tuple[float, float]], confusions: Mapping[tuple[Any, str], np.ndarray]
+) -> dict[str, Any]:
+    """Return the arguments for `widgets.explore`: what each way to fine-tune learns, and what it forgets.
+
+    Parameters
+    ----------
+    places
+        (labels per class, way) → accuracy on the source and on the target, in [0, 1].
+    confusions
+        (labels per class, way) → confusion matrix on the target; only these can be chosen on the sliders.
+    """
+    ways = list(dict.fromkeys(way for _, way in places))
+    budgets, chosen = (list(dict.fromkeys(keys)) for keys in zip(*confusions, strict=True))
+
+    def draw(labels: Any, way: str) -> Figure:
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.7))
+        for name, marker, colour in zip(ways, "os^DvPX*", [*COLOURS.values(), "gray"], strict=False):
+            left.plot(*places[labels, name], marker, color=colour, label=name, linestyle="none")
+        left.plot(*places[labels, way], "o", color="black", markersize=15, fillstyle="none")
+        left.set(xlabel="accuracy on the source in %: remembered", xlim=(0, 1.04))
+        left.set(ylabel="accuracy on the target in %: learned")
+        left.legend(fontsize=7)
+        percent_axis(left.xaxis)
+        percent_axis(left.yaxis)
+        confusion(right, confusions[labels, way], [str(c) for c in range(len(confusions[labels, way]))])
+        return figure
+
+    def describe(labels: Any, way: str) -> str:
+        remembered, learned = (100 * value for value in places[labels, way])
+        found = f"{learned:.1f} % on the target, {remembered:.1f} % on the source."
+        return f"{way}, {labels} labels per class: {found}"
+
+    names = {"labels": "labels per class", "way": "way"}
+    return {"draw": draw, "describe": describe, "names": names, "labels": budgets, "way": chosen}

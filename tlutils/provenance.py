@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import ast
+import dis
 import hashlib
 import inspect
-import io
 import sys
 import textwrap
-import tokenize
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import CodeType, ModuleType
 
 __all__ = ["code_digest", "normalised_source"]
 
 
 def normalised_source(source: str) -> str:
-    """Return Python source without comments, docstrings and white space.
+    """Return Python source as its syntax tree says it: without comments, docstrings and layout.
 
-    Two texts that differ only in these give the same result, so that rewording a docstring does not make a
-    stored run stale.
+    Two texts that differ only in these give the same result, so that neither rewording a docstring nor a
+    formatter makes a stored run stale.
 
     Examples
     --------
-    >>> normalised_source("def f(x):\\n    '''Say.'''\\n    return x  # why\\n")
-    'deff(x):returnx'
+    >>> normalised_source("def f(x):\\n    '''Say.'''\\n    return (x,)  # why\\n")
+    'def f(x):\\n    return (x,)'
     """
-    source = textwrap.dedent(source)
-    lines = source.splitlines(keepends=True)
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef | ast.Module):
-            continue
-        if ast.get_docstring(node) is not None:
-            docstring = node.body[0]
-            for number in range(docstring.lineno - 1, docstring.end_lineno):
-                lines[number] = "\n"
-    for token in tokenize.generate_tokens(io.StringIO("".join(lines)).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column] + "\n"
-    return "".join("".join(lines).split())
+    tree = ast.parse(textwrap.dedent(source))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef | ast.Module) and (
+            ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def code_digest(function: Callable) -> str:
@@ -94,12 +86,26 @@ def _is_ours(item: object, home: str) -> bool:
 
 
 def _used_objects(item: Callable, source: str) -> Iterator[tuple[str, object]]:
-    """Yield what the names in `source` mean where `item` was defined: `name` and `module.name`."""
+    """Yield what the global names in `source` mean where `item` was defined: `name` and `module.name`."""
     namespace = vars(sys.modules[item.__module__])
+    used = _global_names(item)
     for node in ast.walk(ast.parse(textwrap.dedent(source))):
-        if isinstance(node, ast.Name) and node.id in namespace:
+        if isinstance(node, ast.Name) and node.id in used and node.id in namespace:
             yield node.id, namespace[node.id]
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in used:
             owner = namespace.get(node.value.id)
             if isinstance(owner, ModuleType | type) and hasattr(owner, node.attr):
                 yield f"{node.value.id}.{node.attr}", getattr(owner, node.attr)
+
+
+def _global_names(item: Callable) -> set[str]:
+    """Return the names that the code of `item` looks up outside itself; its local names do not count."""
+    members = list(vars(item).values()) if inspect.isclass(item) else [item]
+    functions = [getattr(member, "__func__", getattr(member, "fget", member)) for member in members]
+    pending = [function.__code__ for function in functions if inspect.isfunction(function)]
+    names = set()
+    while pending:
+        code = pending.pop()
+        names |= {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
+        pending += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return names
