@@ -44,7 +44,8 @@ def test_a_chapter_follows_the_template(path):
     found = cells(path)
     code = [cell for cell in found if cell["cell_type"] == "code"]
     assert re.match(r"# \S", found[0]["source"]), "starts with its title"
-    assert re.search(r"[Rr]eplays?\s+in\s.*[Tt]rains?\s+in\s.*GPU", found[0]["source"], re.S), "says what it costs"
+    cost = r"[Rr]eplays?\s+in\s.*[Tt]rains?\s+in\s.*GPU"
+    assert re.search(cost, found[0]["source"], re.S), "says what it costs"
     assert "setup" in tags(code[0])
     assert code[0]["source"].startswith(SETUP)
     assert "imports" in tags(code[1])
