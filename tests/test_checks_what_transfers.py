@@ -35,6 +35,7 @@ def unpaired(a, b):
     [
         (3, "should be a function"),
         (lambda *_: 0.1, "three numbers"),
+        (lambda *_: (0.08, ..., ...), "in the place of a number"),
         (lambda a, b: gain()(b, a), "sign"),
         (gain(lambda m, w: (100 * m, 100 * (m - w), 100 * (m + w))), "in points"),
         (gain(lambda m, w: (m + 1, m + 1 - w, m + 1 + w)), "the mean of the differences"),
