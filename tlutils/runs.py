@@ -271,7 +271,10 @@ def train_or_replay(
             raise RunError(message)
         warnings.warn(message, StaleRunWarning, stacklevel=2)
     if os.environ.get("TLUTILS_SMOKE"):
-        train(config.quick())
+        from IPython.utils.capture import capture_output
+
+        with capture_output():  # stored outputs hold no progress bars
+            train(config.quick())
     minutes = run.provenance["duration_s"] / 60
     print(f"replayed {name}: trained on {run.provenance['environment']['device']} in {minutes:.1f} min")
     return run
