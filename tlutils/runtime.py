@@ -42,13 +42,14 @@ def autocast_dtype(device: torch.device | str) -> torch.dtype | None:
 
     Returns
     -------
-    ``torch.bfloat16`` on GPUs from compute capability 8.0 and on CPUs with bfloat16 instructions;
+    ``torch.bfloat16`` on GPUs from compute capability 8.0 and on CPUs with AMX;
     ``torch.float16`` on older CUDA GPUs such as Colab's T4 (needs loss scaling); else None.
 
     Notes
     -----
     A GPU of capability 7.5 *accepts* bfloat16 but emulates it, which is slower than float32; that is why
-    ``torch.cuda.is_bf16_supported()`` is not asked here. Likewise a CPU without AVX512-BF16 or AMX.
+    ``torch.cuda.is_bf16_supported()`` is not asked here. Likewise a CPU without AMX: with AVX512-BF16 alone
+    a LeNet trains a third slower than in float32 (`benchmarks/loop_speed.py`).
     """
     device = torch.device(device)
     if device.type == "cuda":
@@ -56,7 +57,7 @@ def autocast_dtype(device: torch.device | str) -> torch.dtype | None:
     if device.type == "cpu":
         # Versions before 2.9 or so lack get_capabilities; float32 is then the safe answer.
         capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-        if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"):
+        if capabilities.get("amx_bf16"):
             return torch.bfloat16
     return None
 

@@ -7,6 +7,7 @@ are computed on faster than a `DataLoader` can hand them over one by one. See `b
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -285,8 +286,13 @@ def _batch_indices(num_examples: int, batch_size: int, step: int, seed: int) -> 
     """
     batches_per_epoch = max(1, num_examples // batch_size)
     epoch, batch = divmod(step, batches_per_epoch)
-    order = torch.randperm(num_examples, generator=new_generator(seed * 1_000_003 + epoch))
-    return order[batch * batch_size : (batch + 1) * batch_size]
+    return _shuffle(num_examples, epoch, seed)[batch * batch_size : (batch + 1) * batch_size]
+
+
+@functools.lru_cache(maxsize=2)  # one order for all steps of an epoch: shuffling costs more than a small step
+def _shuffle(num_examples: int, epoch: int, seed: int) -> Tensor:
+    """Return the order of the examples in one epoch."""
+    return torch.randperm(num_examples, generator=new_generator(seed * 1_000_003 + epoch))
 
 
 def _check_train(train: object, validation: object, **positive: float | int) -> None:
