@@ -1,8 +1,4 @@
-"""The one training loop of the book, and the one evaluation.
-
-`fit` keeps the data on the device as a single tensor and draws batches by index: images of 28×28 pixels
-are computed on faster than a `DataLoader` can hand them over one by one. See `benchmarks/`.
-"""
+"""The one training loop of the book, and the one evaluation; the data stay on the device as one tensor."""
 
 from __future__ import annotations
 
