@@ -463,9 +463,7 @@ def height_map(
     return ax
 
 
-def curve_over_samples(
-    x: np.ndarray, y: np.ndarray, samples: Mapping[str, np.ndarray], *, ylabel: str
-):
+def curve_over_samples(x: np.ndarray, y: np.ndarray, samples: Mapping[str, np.ndarray], *, ylabel: str):
     """Draw a curve with values in [-1, 1] above a row of ticks for each sample; return the figure."""
     x, (figure, ax) = np.ravel(x), plt.subplots(figsize=(5.2, 2.6))
     ax.plot(x, np.ravel(y), color=COLOURS["black"], linewidth=1.2)
