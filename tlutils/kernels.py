@@ -156,6 +156,7 @@ class KernelMmd2(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x_source, x_target, bandwidths, is_unbiased, block_size):
+        """Return the estimate and keep its gradient by both samples."""
         unit = min(bandwidths)
         scaled = [bandwidth / unit for bandwidth in bandwidths]
         # The matrix products of an autocast region have too few digits for a difference of near equals.
@@ -178,5 +179,6 @@ class KernelMmd2(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, by_result):
+        """Scale the gradient that was kept."""
         by_source, by_target = ctx.saved_tensors
         return by_result * by_source, by_result * by_target, None, None, None
