@@ -94,3 +94,9 @@ def test_a_formatter_changes_nothing():
 def test_a_local_name_is_not_a_global_of_the_same_name(digest):
     source = "k = {}\ndef train(x):\n    k = x\n    return k\n"
     assert digest(source.format(1)) == digest(source.format(2))
+
+
+def test_the_folder_in_which_the_code_lies_does_not_count(digest):
+    # Each call of the fixture writes to another file.
+    source = BASE.replace("return FACTOR * x", "return FACTOR * x, __file__")
+    assert digest(source) == digest(source)

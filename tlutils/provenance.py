@@ -88,7 +88,8 @@ def _is_ours(item: object, home: str) -> bool:
 def _used_objects(item: Callable, source: str) -> Iterator[tuple[str, object]]:
     """Yield what the global names in `source` mean where `item` was defined: `name` and `module.name`."""
     namespace = vars(sys.modules[item.__module__])
-    used = _global_names(item)
+    # `__file__` and its kind say where the code lies, which differs between machines, not what it does.
+    used = {name for name in _global_names(item) if not name.startswith("__")}
     for node in ast.walk(ast.parse(textwrap.dedent(source))):
         if isinstance(node, ast.Name) and node.id in used and node.id in namespace:
             yield node.id, namespace[node.id]
