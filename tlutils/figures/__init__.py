@@ -1,0 +1,1 @@
+"""Figures and laboratories of single chapters: one module per chapter, kept out of the chapter's text."""
