@@ -85,6 +85,48 @@ class DatasetInfo:
         return sum(file.num_bytes for file in self.files)
 
 
+@dataclass(frozen=True)
+class TableInfo:
+    """What is known of a set of feature vectors before it is read.
+
+    Parameters
+    ----------
+    name
+        The name that `tabular.load` takes.
+    title
+        The name that people use.
+    url
+        The page where the files are kept.
+    licence
+        Its terms, as far as anybody states any.
+    citation
+        Whom to cite.
+    class_names
+        The name of each class, in the order of the labels.
+    num_features
+        Length of each vector.
+    parts
+        (domain, split, number of examples) of each file.
+    files
+        The original files, in the order of `parts`.
+    """
+
+    name: str
+    title: str
+    url: str
+    licence: str
+    citation: str
+    class_names: tuple[str, ...]
+    num_features: int
+    parts: tuple[tuple[str, str, int], ...]
+    files: tuple[DataFile, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all original files together, in bytes."""
+        return sum(file.num_bytes for file in self.files)
+
+
 _MNIST_HOSTS = (
     "http://yann.lecun.com/exdb/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
