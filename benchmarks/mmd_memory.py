@@ -71,8 +71,13 @@ def measure(way: str, n: int, d: int, rounds: int) -> dict[str, float]:
         value = function(x, y, bandwidth)
         value.backward()
         times.append(time.perf_counter() - started)
-    return {"seconds": statistics.median(times), "growth": peak_mib() - before, "peak": peak_mib(),
-            "value": value.item(), "gradient": x.grad.abs().max().item()}  # fmt: skip
+    return {
+        "seconds": statistics.median(times),
+        "growth": peak_mib() - before,
+        "peak": peak_mib(),
+        "value": value.item(),
+        "gradient": x.grad.abs().max().item(),
+    }
 
 
 def in_own_process(*arguments: object) -> dict[str, float]:
@@ -102,8 +107,10 @@ def main() -> None:
     for way, result in results.items():
         print(f"{way:10s} {result['seconds']:7.3f} s {result['growth']:8.1f} MiB, {result['value']:.6f}")
     slow, fast = results.values()
-    print(f"memory: {slow['growth'] / max(fast['growth'], 1):.0f} times less   "
-          f"time: {slow['seconds'] / fast['seconds']:.1f} times faster")  # fmt: skip
+    print(
+        f"memory: {slow['growth'] / max(fast['growth'], 1):.0f} times less   "
+        f"time: {slow['seconds'] / fast['seconds']:.1f} times faster"
+    )
     n, d = options.large, 64
     large = in_own_process("tlutils", n, d, 1)
     print(f"n = {n}, d = {d}: {large['seconds']:.1f} s, peak of the process {large['peak']:.0f} MiB")

@@ -32,8 +32,10 @@ def loops(x, y, bandwidth, is_unbiased):
     def mean(a, b, without_own):
         terms = [
             E(-sum((p - q) ** 2 for p, q in zip(a[i], b[j], strict=True)) / (2 * bandwidth**2))
-            for i in range(len(a)) for j in range(len(b)) if not (without_own and i == j)
-        ]  # fmt: skip
+            for i in range(len(a))
+            for j in range(len(b))
+            if not (without_own and i == j)
+        ]
         return sum(terms) / len(terms)
 
     x, y = x.tolist(), y.tolist()
@@ -41,8 +43,9 @@ def loops(x, y, bandwidth, is_unbiased):
 
 
 def with_scikit_learn(x, y, bandwidth, is_unbiased):
-    xx, yy, xy = (rbf_kernel(a.numpy(), b.numpy(), gamma=1 / (2 * bandwidth**2))
-                  for a, b in ((x, x), (y, y), (x, y)))  # fmt: skip
+    xx, yy, xy = (
+        rbf_kernel(a.numpy(), b.numpy(), gamma=1 / (2 * bandwidth**2)) for a, b in ((x, x), (y, y), (x, y))
+    )
     n, m = xy.shape
     own = 1 if is_unbiased else 0
     within_x = (xx.sum() - own * np.trace(xx)) / (n * (n - own))
@@ -101,8 +104,14 @@ class TestValues:
 
 
 class TestProperties:
-    @given(n=st.integers(2, 12), m=st.integers(2, 12), d=st.integers(1, 15), seed=st.integers(0, 10**6),
-           bandwidth=st.floats(0.1, 10), is_unbiased=st.booleans())  # fmt: skip
+    @given(
+        n=st.integers(2, 12),
+        m=st.integers(2, 12),
+        d=st.integers(1, 15),
+        seed=st.integers(0, 10**6),
+        bandwidth=st.floats(0.1, 10),
+        is_unbiased=st.booleans(),
+    )
     @settings(max_examples=40, deadline=None)
     def test_symmetric_and_blind_to_translation_and_rotation(self, n, m, d, seed, bandwidth, is_unbiased):
         x, y = samples(n, m, d, seed)
@@ -344,7 +353,7 @@ class TestBadOptions:
             lambda x, y, bandwidth: mmd_test(x, y, bandwidth=bandwidth, generator=new_generator(0)),
         ):
             with pytest.raises(ValueError, match="bandwidth is .*expected positive.*median_bandwidth"):
-                call(X, X, bandwidth=bandwidth)  # fmt: skip
+                call(X, X, bandwidth=bandwidth)
 
     def test_no_bandwidth(self):
         with pytest.raises(ValueError, match=r"bandwidth is \[\]"):
@@ -357,8 +366,10 @@ class TestBadOptions:
             mmd_test(X[:1], X, bandwidth=1.0, generator=new_generator(0))
 
     def test_block_size(self):
-        for call in (lambda: mmd2(X, X, bandwidth=1.0, block_size=0),
-                     lambda: witness(X, X, X, bandwidth=1.0, block_size=0)):  # fmt: skip
+        for call in (
+            lambda: mmd2(X, X, bandwidth=1.0, block_size=0),
+            lambda: witness(X, X, X, bandwidth=1.0, block_size=0),
+        ):
             with pytest.raises(ValueError, match="block_size is 0"):
                 call()
 

@@ -202,7 +202,7 @@ def median_bandwidth(
 
     Source
     ------
-    Gretton et al., "A kernel two-sample test", JMLR 13 (2012), section 8, without a derivation: it is a rule
+    Gretton et al., "A kernel two-sample test", JMLR 13 (2012), use it without a derivation: it is a rule
     of thumb. See the chapter `mmd` for a case in which it fails.
 
     Examples
@@ -263,7 +263,7 @@ def witness(
 
     Source
     ------
-    Gretton et al., "A kernel two-sample test", JMLR 13 (2012), section 2.3.
+    Gretton et al., "A kernel two-sample test", JMLR 13 (2012), who introduce it.
 
     Examples
     --------
@@ -276,10 +276,14 @@ def witness(
         raise ValueError(f"block_size is {block_size}; expected at least 1, such as {BLOCK_SIZE}")
     z, x, y = centred([points, x_source, x_target], unit)
     means = [
-        torch.cat([squared_distances(z[rows], a).mul_(-0.5).exp_().mean(dim=1)
-                   for rows in blocks(len(z), block_size)])
+        torch.cat(
+            [
+                squared_distances(z[rows], a).mul_(-0.5).exp_().mean(dim=1)
+                for rows in blocks(len(z), block_size)
+            ]
+        )
         for a in (x, y)
-    ]  # fmt: skip
+    ]
     return (means[0] - means[1]).to(points.dtype)
 
 

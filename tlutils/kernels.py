@@ -166,8 +166,11 @@ class KernelMmd2(torch.autograd.Function):
             by_x, by_y = torch.zeros_like(x), torch.zeros_like(y)
             weights = (1 / (n * (n - 1)), 1 / (m * (m - 1))) if is_unbiased else (1 / n**2, 1 / m**2)
             total = x.new_zeros((), dtype=wide_type(x.device))
-            parts = ((x, x, weights[0], by_x, by_x), (y, y, weights[1], by_y, by_y),
-                     (x, y, -2 / (n * m), by_x, by_y))  # fmt: skip
+            parts = (
+                (x, x, weights[0], by_x, by_x),
+                (y, y, weights[1], by_y, by_y),
+                (x, y, -2 / (n * m), by_x, by_y),
+            )
             for a, b, weight, by_a, by_b in parts:
                 gradients = [by_a, by_b] if any(ctx.needs_input_grad[:2]) else []
                 total += _pair_sum(a, b, weight, scaled, block_size, gradients)

@@ -149,11 +149,11 @@ def negative_values(noise_floor: Callable) -> str:
         sum(positive) / num_splits: f"{num_negative} of {num_splits} estimates are negative and count as 0.",
         sum(positive) / len(positive): f"the {num_negative} negative estimates of {num_splits} are left out.",
         sum(map(abs, values)) / num_splits: f"{num_negative} of {num_splits} estimates lost their sign.",
-        sum(mmd2(one, other, bandwidth=1.0, is_unbiased=False).item() for one, other in halves) / num_splits:
-            "this is the biased estimate; it is never negative because it is too large.",
+        sum(mmd2(one, other, bandwidth=1.0, is_unbiased=False).item() for one, other in halves)
+        / num_splits: "this is the biased estimate; it is never negative because it is too large.",
         max(sum(values) / num_splits, 0.0): "the mean itself is cut off at 0.",
         sum(values): "this is the sum, not the mean.",
-    }  # fmt: skip
+    }
     right = sum(values) / num_splits
     if _is_close(found, right):
         return (
