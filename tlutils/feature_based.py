@@ -1,4 +1,4 @@
-"""What transfers: features. Measures of how far two sets of features are apart, usable as a loss."""
+"""What transfers: features. Measures of how far two sets of features are apart, and maps between them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tlutils.coral import coral_distance, coral_map, deep_coral_loss, gaussian_transport_map
 from tlutils.kernels import (
     BLOCK_SIZE,
     KernelMmd2,
@@ -21,7 +22,18 @@ from tlutils.kernels import (
     wide_type,
 )
 
-__all__ = ["MmdTest", "median_bandwidth", "mmd2", "mmd_test", "multi_kernel_mmd2", "witness"]
+__all__ = [
+    "MmdTest",
+    "coral_distance",
+    "coral_map",
+    "deep_coral_loss",
+    "gaussian_transport_map",
+    "median_bandwidth",
+    "mmd2",
+    "mmd_test",
+    "multi_kernel_mmd2",
+    "witness",
+]
 
 
 class MmdTest(NamedTuple):
