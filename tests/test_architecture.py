@@ -17,7 +17,7 @@ LEVELS = {
     "density_ratio": 2, "instance_based": 2, "weighted_classifier": 2,
     "coral": 2, "feature_based": 2, "estimators": 2, "model_based": 2, "generative": 2,
     "training": 3, "runs": 3, "repeats": 3,
-    "plotting": 4, "widgets": 4, "exercises": 4,
+    "plotting": 4, "widgets": 4, "exercises": 4, "chooser": 4,
 }  # fmt: skip
 
 
