@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
-from tlutils.transferability import h_score, leep, log_evidence
+from tlutils.transferability import h_score, leep, log_evidence, smallest_believable_gain
 
 
 def draw(n, d, num_classes, seed=0):
@@ -95,6 +95,33 @@ class TestLogEvidence:
         useful[torch.arange(100), labels] += 3
         for score in (log_evidence, h_score):
             assert score(useful, labels) > score(x, labels)
+
+
+class TestBelievableGain:
+    @pytest.mark.parametrize(("n", "share"), [(50, 0.2), (200, 0.1), (1000, 0.3)])
+    def test_two_equal_models_seldom_pass(self, n, share):
+        k, rng = round(n * share), np.random.default_rng(0)
+        wins = rng.binomial(k, 0.5, size=20_000)
+        alarms = ((2 * wins - k) / n >= smallest_believable_gain(n, share) - 1e-12).mean()
+        assert 0.01 < alarms < 0.055
+
+    def test_falls_with_the_root_of_the_number(self):
+        few, many = (smallest_believable_gain(n, 0.2) for n in (500, 50_000))
+        assert few / many == pytest.approx(10, rel=0.15)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ((0, 0.1), "num_labels is 0"),
+            ((10, 0.0), "disagreement is 0.0"),
+            ((10, 1.5), "disagreement is 1.5"),
+        ],
+    )
+    def test_bad_input(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            smallest_believable_gain(*arguments)
+        with pytest.raises(ValueError, match="confidence is 1.0"):
+            smallest_believable_gain(10, 0.1, confidence=1.0)
 
 
 class TestBadInput:

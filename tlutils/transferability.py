@@ -6,9 +6,10 @@ import math
 
 import torch
 from jaxtyping import Float, Int
+from scipy import special
 from torch import Tensor
 
-__all__ = ["h_score", "leep", "log_evidence"]
+__all__ = ["h_score", "leep", "log_evidence", "smallest_believable_gain"]
 
 MAX_STEPS = 100
 TOLERANCE = 1e-9
@@ -207,3 +208,57 @@ def _evidence(u: Tensor, s: Tensor, y: Tensor, num_features: int) -> float:
         alpha = min(gamma / max(m_squared, 1e-12), 1e12)
         beta = min((n - gamma) / max(residual, 1e-12), 1e12)
     return best
+
+
+def smallest_believable_gain(
+    num_labels: int, disagreement: float | int, *, confidence: float = 0.95
+) -> float:
+    r"""Return the gain in accuracy that two models must show on labelled examples before it is believed.
+
+    Only examples on which exactly one of the two is right count, k of n of them; if neither model is better,
+    the first is the right one in Binomial(k, 1/2) of them (McNemar's test, exact and one-sided):
+
+    .. math:: g = \frac{2b - k}{n}, \qquad b = \min\{b : P[B \ge b] \le 1 - c\}, \quad
+        B \sim \text{Binomial}(k, \tfrac12)
+
+    Parameters
+    ----------
+    num_labels
+        n, labelled target examples that trained and tuned neither model; at least 1.
+    disagreement
+        k / n: share of the examples on which exactly one of the two models is right, in (0, 1].
+    confidence
+        c, in (0, 1).
+
+    Returns
+    -------
+    The gain as a fraction; infinity if so few examples can show none.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
+
+    Source
+    ------
+    McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12 (1947), in its exact form.
+
+    Examples
+    --------
+    >>> smallest_believable_gain(20, 0.25)  # k = 5: all five (2⁻⁵ = 0.03), so 5 / 20
+    0.25
+    >>> smallest_believable_gain(16, 0.25)  # k = 4: not even four of four (0.06)
+    inf
+    """
+    if num_labels < 1:
+        raise ValueError(f"num_labels is {num_labels}; expected at least 1")
+    if not 0 < disagreement <= 1:
+        raise ValueError(f"disagreement is {disagreement}; expected a share in (0, 1]")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; expected a number in (0, 1), such as 0.95")
+    k = max(round(num_labels * disagreement), 1)
+    for wins in range(k // 2 + 1, k + 1):
+        if special.bdtrc(wins - 1, k, 0.5) <= 1 - confidence:
+            return (2 * wins - k) / num_labels
+    return math.inf
