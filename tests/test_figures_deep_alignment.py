@@ -29,15 +29,6 @@ def training(scale):
     }
 
 
-def test_choices_draw_a_point_per_criterion_and_a_line_for_the_best():
-    figure = figures.choices({"a": {"entropy": 0.5, "risk": 0.7, "test": 0.9}, "b": {"entropy": 0.6}})
-    first, second = figure.axes
-    assert [text.get_text() for text in first.get_yticklabels()] == ["entropy", "risk"]
-    assert list(first.lines[0].get_xdata()) == [0.5, 0.7]
-    assert list(first.lines[1].get_xdata()) == [0.9, 0.9]
-    assert len(second.lines) == 1
-
-
 def test_curves_stand_side_by_side_on_shared_scales():
     figure = figures.curves({"healthy": training(1.0), "sick": training(2.0)})
     assert len(figure.axes) == 6

@@ -13,31 +13,7 @@ from matplotlib.figure import Figure
 from tlutils.plotting import COLOURS, DASHES, interval_curves, percent_axis
 from tlutils.repeats import Interval
 
-__all__ = ["choices", "curves", "feature_lab", "thinned"]
-
-
-def choices(panels: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw one panel per method: a point per criterion, at the test accuracy of what it would have chosen.
-
-    Parameters
-    ----------
-    panels
-        Panel → criterion → accuracy in [0, 1]. A criterion named "test" is drawn as a line: the best of all.
-    """
-    figure, axes = plt.subplots(len(panels), 1, figsize=(6.4, 2.2 * len(panels)), sharex=True, squeeze=False)
-    for ax, (title, row) in zip(axes[:, 0], panels.items(), strict=True):
-        named = {name: value for name, value in row.items() if name != "test"}
-        places = np.arange(len(named))[::-1]
-        ax.plot(list(named.values()), places, "o", color=COLOURS["blue"])
-        if "test" in row:
-            ax.axvline(row["test"], color=COLOURS["vermilion"], linestyle="--", label="best on the test set")
-        ax.set_yticks(places, list(named))
-        ax.set_title(title, fontsize="medium")
-        ax.margins(y=0.12)
-    axes[0, 0].legend(loc="best", fontsize="small")
-    axes[-1, 0].set_xlabel("test accuracy in %")
-    percent_axis(axes[-1, 0].xaxis)
-    return figure
+__all__ = ["curves", "feature_lab", "thinned"]
 
 
 def curves(seen: Mapping[str, Mapping[str, Any]]) -> Figure:
