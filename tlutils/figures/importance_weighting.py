@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from tlutils.datasets import make_shifted_toy
 from tlutils.instance_based import effective_sample_size
-from tlutils.plotting import COLOURS, interval_bars, interval_curves
+from tlutils.plotting import COLOURS, interval_bars, interval_curves, percent_axis
 from tlutils.repeats import Interval
 
-__all__ = ["curve_panels", "gain_panels", "measure_weighting", "weighting_lab"]
+__all__ = ["accuracy_curves", "curve_panels", "gain_panels", "measure_weighting", "weighting_lab"]
 
 NUM_SEEDS = 10
 NUM_EXAMPLES = 300
@@ -30,19 +30,31 @@ NAMES = {
 
 
 def curve_panels(
-    x: np.ndarray, panels: Mapping[str, Mapping[str, list[Interval]]], *, xlabel: str, ylabel: str
+    x: Sequence[int], panels: Mapping[str, Mapping[str, list[Interval]]], *, xlabel: str, ylabel: str
 ) -> Figure:
-    """Draw one panel of curves with intervals per name, one below the other, with one legend."""
+    """Draw one panel of curves with intervals per name over evenly spaced x, and a dotted line at 1."""
     figure, axes = plt.subplots(len(panels), 1, figsize=(5.2, 2.1 * len(panels)), sharex=True)
     for ax, (title, curves) in zip(np.atleast_1d(axes), panels.items(), strict=True):
-        interval_curves(ax, x, {NAMES.get(name, name): curve for name, curve in curves.items()},
+        interval_curves(ax, range(len(x)), {NAMES.get(name, name): curve for name, curve in curves.items()},
                         xlabel="", ylabel=ylabel)  # fmt: skip
         ax.get_legend().remove()
         ax.set_title(title, fontsize="medium")
-        ax.set_xticks(x)
+        ax.set_xticks(range(len(x)), x)
+        ax.axhline(1, color="black", linestyle="dotted", linewidth=1)
     axes[-1].set_xlabel(xlabel)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    return figure
+
+
+def accuracy_curves(x: Sequence[int], curves: Mapping[str, list[Interval]], *, xlabel: str) -> Figure:
+    """Draw target accuracy with its interval over x on a logarithmic axis, one curve per name."""
+    figure, ax = plt.subplots(figsize=(5.2, 3.2))
+    interval_curves(ax, x, curves, xlabel=xlabel, ylabel="target accuracy in %")
+    ax.set(xscale="log")
+    ax.set_xticks(x, x)
+    ax.set_xticks([], minor=True)
+    percent_axis(ax.yaxis)
     return figure
 
 
