@@ -14,7 +14,7 @@ from tlutils.plotting import COLOURS, MARKERS, percent_axis
 from tlutils.repeats import mean_interval
 from tlutils.transferability import smallest_believable_gain
 
-__all__ = ["dial_lab", "guard_lines", "score_panels", "zero_crossing"]
+__all__ = ["dial_lab", "gain_tables", "guard_lines", "pair_table", "score_panels", "zero_crossing"]
 
 
 def zero_crossing(levels: Sequence[float], gains: Sequence[float]) -> float:
@@ -31,6 +31,32 @@ def zero_crossing(levels: Sequence[float], gains: Sequence[float]) -> float:
         if low < 0:
             return float(left + (right - left) * high / (high - low))
     return float(levels[-1])
+
+
+def gain_tables(
+    cases: Sequence[Mapping[str, Any]], budgets: Sequence[int]
+) -> dict[str, dict[int, np.ndarray]]:
+    """Return dial → labels a class → gains, one row per seed and one column per level, from stored cases."""
+    found: dict[str, dict[int, dict[int, list[float]]]] = {}
+    for case in cases:
+        for budget, gain in zip(budgets, case["gains"], strict=True):
+            by_seed = found.setdefault(case["dial"], {}).setdefault(budget, {})
+            by_seed.setdefault(case["seed"], []).append(gain)
+    return {
+        dial: {budget: np.array([*rows.values()]) for budget, rows in by_budget.items()}
+        for dial, by_budget in found.items()
+    }
+
+
+def pair_table(cases: Sequence[Mapping[str, Any]], names: Sequence[str], key: str) -> np.ndarray:
+    """Return the mean over seeds of one result as a square table, row source and column target."""
+    table = np.full((len(names), len(names)), np.nan)
+    for i, source in enumerate(names):
+        for j, target in enumerate(names):
+            values = [c["result"][key] for c in cases if (c["source"], c["target"]) == (source, target)]
+            if values:
+                table[i, j] = np.mean(values)
+    return table
 
 
 def dial_lab(levels: Sequence[float], gains: Mapping[str, Mapping[int, np.ndarray]]) -> dict[str, Any]:
