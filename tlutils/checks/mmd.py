@@ -174,7 +174,7 @@ def permutation_p_value(p_value: Callable) -> str:
     null = torch.tensor([0.1, 0.2, 0.2, 0.3])
     largest = p_value(0.9, null)
     if largest is ...:
-        raise Wrong("p_value returns ...; replace it by your formula.")
+        raise Wrong("your function returns ...; replace it by your formula.")
     largest = _number(largest, "the p-value")
     if largest == 0:
         raise Wrong("an observed value above all 4 others gives p = 0. It is one of 5 deals itself: p = 1/5.")

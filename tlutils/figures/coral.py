@@ -15,7 +15,7 @@ __all__ = ["class_clouds", "pair_arrows"]
 
 
 def class_clouds(
-    panels: Mapping[str, tuple[Any, Any]], *, background: Any = None, line: Any = None, size: float = 2.9
+    panels: Mapping[str, tuple[Any, Any]], *, background: Any = None, line: Any = None, size: float = 2.2
 ) -> Figure:
     """Scatter one panel of two classes in the plane per name, on equal axes.
 
