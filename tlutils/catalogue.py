@@ -86,45 +86,22 @@ class DatasetInfo:
 
 
 @dataclass(frozen=True)
-class TableInfo:
-    """What is known of a set of feature vectors before it is read.
+class TableInfo(DatasetInfo):
+    """What is known of a set of feature vectors before it is read; it has no images.
 
     Parameters
     ----------
-    name
-        The name that `tabular.load` takes.
-    title
-        The name that people use.
-    url
-        The page where the files are kept.
-    licence
-        Its terms, as far as anybody states any.
-    citation
-        Whom to cite.
-    class_names
-        The name of each class, in the order of the labels.
     num_features
         Length of each vector.
     parts
-        (domain, split, number of examples) of each file.
-    files
-        The original files, in the order of `parts`.
+        (domain, split, number of examples) of each file, in the order of `files`.
     """
 
-    name: str
-    title: str
-    url: str
-    licence: str
-    citation: str
-    class_names: tuple[str, ...]
-    num_features: int
-    parts: tuple[tuple[str, str, int], ...]
-    files: tuple[DataFile, ...]
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of all original files together, in bytes."""
-        return sum(file.num_bytes for file in self.files)
+    image_shape: tuple[int, int, int] = (0, 0, 0)
+    num_train: int | None = None
+    num_test: int | None = None
+    num_features: int = 0
+    parts: tuple[tuple[str, str, int], ...] = ()
 
 
 _MNIST_HOSTS = (

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlutils.catalogue import DataFile, DatasetInfo, TableInfo
+from tlutils.catalogue import DataFile, DatasetInfo
 
 CONNECT_TIMEOUT_S = 20
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -78,7 +78,7 @@ def locate(file: DataFile, folders: tuple[Path, ...]) -> Path | None:
     return None
 
 
-def fetch(info: DatasetInfo | TableInfo, folders: tuple[Path, ...]) -> dict[DataFile, Path]:
+def fetch(info: DatasetInfo, folders: tuple[Path, ...]) -> dict[DataFile, Path]:
     """Return where each original file of `info` lies; missing ones are downloaded into the last folder.
 
     Raises
@@ -96,7 +96,7 @@ def fetch(info: DatasetInfo | TableInfo, folders: tuple[Path, ...]) -> dict[Data
     return found
 
 
-def _give_notice(info: DatasetInfo | TableInfo, missing: list[DataFile], folder: Path) -> None:
+def _give_notice(info: DatasetInfo, missing: list[DataFile], folder: Path) -> None:
     """Say once per process what is about to be downloaded, how large it is and on which terms."""
     if info.name not in _notices_given:
         _notices_given.add(info.name)

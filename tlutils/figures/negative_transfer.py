@@ -90,7 +90,9 @@ def dial_lab(levels: Sequence[float], gains: Mapping[str, Mapping[int, np.ndarra
     def say(budget: int) -> str:
         found = []
         for dial, table in gains.items():
-            crossing = mean_interval([zero_crossing(levels, row) for row in table[budget] if row[0] > 0])
+            crossing = mean_interval(
+                [zero_crossing(levels, row.tolist()) for row in table[budget] if row[0] > 0]
+            )
             found.append(f"{dial} at {crossing:.2f}")
         start = 100 * next(iter(gains.values()))[budget][:, 0].mean()
         return (
