@@ -264,3 +264,10 @@ def test_shipped_runs_can_be_read_and_are_small(monkeypatch):
     assert {path.name for path in files if path.suffix == ".safetensors"} == named, "no orphaned weights"
     assert max(path.stat().st_size for path in files) < 2_000_000
     assert sum(path.stat().st_size for path in files) < 40_000_000
+
+
+@pytest.mark.usefixtures("data_root")
+def test_data_of_a_run_may_be_feature_vectors():
+    digest = runs._data_digest("office_caltech10_surf")
+    assert len(digest) == 64
+    assert digest != runs._data_digest("office_caltech10_googlenet")

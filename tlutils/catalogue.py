@@ -85,6 +85,25 @@ class DatasetInfo:
         return sum(file.num_bytes for file in self.files)
 
 
+@dataclass(frozen=True)
+class TableInfo(DatasetInfo):
+    """What is known of a set of feature vectors before it is read; it has no images.
+
+    Parameters
+    ----------
+    num_features
+        Length of each vector.
+    parts
+        (domain, split, number of examples) of each file, in the order of `files`.
+    """
+
+    image_shape: tuple[int, int, int] = (0, 0, 0)
+    num_train: int | None = None
+    num_test: int | None = None
+    num_features: int = 0
+    parts: tuple[tuple[str, str, int], ...] = ()
+
+
 _MNIST_HOSTS = (
     "http://yann.lecun.com/exdb/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

@@ -1,0 +1,42 @@
+"""Figures of the chapter `coral` show the classes and the pairs that they are given."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from tlutils.figures import coral as figures
+
+
+@pytest.fixture(autouse=True)
+def clean():
+    with mpl.rc_context():
+        yield
+        plt.close("all")
+
+
+def test_class_clouds_tell_classes_apart_and_share_their_axes():
+    x, y = np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.0]]), np.array([0, 1, 1])
+    figure = figures.class_clouds({"a": (x, y), "b": (x + 5, y)}, background=x)
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b"]
+    assert [len(points.get_offsets()) for points in figure.axes[0].collections] == [3, 1, 2]
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["class 0", "class 1"]
+
+
+def test_the_boundary_of_a_classifier_is_drawn_in_each_panel():
+    x, y = np.array([[-1.0, 0.0], [1.0, 0.0], [-1.0, 1.0], [1.0, 1.0]]), np.array([0, 1, 0, 1])
+    figure = figures.class_clouds({"a": (x, y), "b": (x, y)}, line=LogisticRegression().fit(x, y))
+    for ax in figure.axes:
+        line = np.concatenate([path.vertices for path in ax.collections[-1].get_paths()])
+        assert np.abs(line[:, 0]).max() < 0.1, "the classes differ in the first coordinate alone"
+
+
+def test_pair_arrows_run_from_before_to_after_and_show_who_loses():
+    figure = figures.pair_arrows(["A → B", "B → A"], {"one": ([10.0, 30.0], [20.0, 25.0])}, xlabel="%")
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["A → B", "B → A"]
+    assert [arrow.xy for arrow in ax.texts] == [(20.0, 1), (25.0, 0)]
+    won, lost = (line.get_color() for line in ax.lines)
+    assert won != lost

@@ -1,0 +1,65 @@
+"""The weighting helper obeys scikit-learn's rules and does what the function does."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression, Perceptron
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from tlutils.instance_based import METHODS, density_ratio_weights
+from tlutils.weighted_classifier import WeightedClassifier
+
+
+@pytest.mark.filterwarnings("ignore")  # scikit-learn's checks warn about their own data
+@pytest.mark.parametrize("estimator", [WeightedClassifier(), WeightedClassifier(LogisticRegression(C=0.5))])
+def test_scikit_learn_checks(estimator):
+    results = check_estimator(estimator, on_skip=None)
+    assert sum(result["status"] == "passed" for result in results) > 40
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(0)
+    x_source = rng.normal(size=(60, 2))
+    return x_source, (x_source.sum(axis=1) > 0).astype(int), rng.normal(0.3, size=(50, 2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_are_those_of_the_function(pair, method):
+    x_source, y_source, x_target = pair
+    model = WeightedClassifier(x_target=x_target, method=method).fit(x_source, y_source)
+    weights = density_ratio_weights(torch.from_numpy(x_source), torch.from_numpy(x_target), method=method)
+    assert np.array_equal(model.weights_, weights.numpy())
+    assert 1 <= model.effective_sample_size_ < len(x_source)
+    by_hand = LogisticRegression().fit(x_source, y_source, sample_weight=weights.numpy())
+    assert np.array_equal(model.predict_proba(x_target), by_hand.predict_proba(x_target))
+    assert np.array_equal(model.decision_function(x_target), by_hand.decision_function(x_target))
+
+
+def test_in_a_pipeline(pair):
+    x_source, y_source, x_target = pair
+    scaler = StandardScaler().fit(x_source)
+    pipeline = make_pipeline(StandardScaler(), WeightedClassifier(x_target=scaler.transform(x_target)))
+    pipeline.fit(x_source, y_source)
+    assert pipeline[-1].weights_.std() > 0
+    assert pipeline.score(x_source, y_source) > 0.8
+
+
+def test_methods_are_those_of_the_wrapped_classifier(pair):
+    x_source, y_source, _ = pair
+    model = WeightedClassifier(Perceptron())
+    assert not hasattr(model, "predict_proba")
+    assert hasattr(model.fit(x_source, y_source), "decision_function")
+
+
+@pytest.mark.usefixtures("as_reader")
+def test_bad_input(pair):
+    x_source, y_source, x_target = pair
+    with pytest.raises(ValueError, match="one class"):
+        WeightedClassifier().fit(x_source, np.zeros(60))
+    with pytest.raises(ValueError, match="2 features and x_target 1"):
+        WeightedClassifier(x_target=x_target[:, :1]).fit(x_source, y_source)
+    with pytest.raises(ValueError, match="method is 'svm'"):
+        WeightedClassifier(x_target=x_target, method="svm").fit(x_source, y_source)
