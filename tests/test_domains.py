@@ -123,6 +123,12 @@ def test_pair_refuses_different_classes_unless_told():
 # -- images ----------------------------------------------------------------------------------------------
 
 
+def test_as_images_stays_within_its_range_at_every_size():
+    white = np.full((40, 28, 28, 1), 255, np.uint8)
+    for size in (4, 8, 12, 16, 20, 32):
+        assert float(as_images(white, size=size, channels=1).max()) <= 1
+
+
 def test_as_images_scales_and_moves_channels():
     images = np.zeros((1, 2, 2, 3), np.uint8)
     images[0, 0, 1] = (255, 0, 51)

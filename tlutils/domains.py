@@ -179,6 +179,7 @@ def as_images(images: np.ndarray, *, size: int, channels: int) -> Float[Tensor, 
         x = (x * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
     if x.shape[-2:] != (size, size):
         x = torch.nn.functional.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
+        x.clamp_(0, 1)  # rounding can overshoot by a ten-millionth
     return x.expand(-1, channels, -1, -1).contiguous()
 
 
