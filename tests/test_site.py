@@ -177,7 +177,7 @@ def test_a_lab_is_moved_by_the_keyboard(open_page, chapter):
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_a_quiz_gives_a_reason_for_every_option(open_page, chapter):
     page = open_page(chapter)
-    questions = page.locator(".tl-quiz")
+    questions = page.locator("fieldset.tl-quiz")
     assert questions.count() > 0
 
     for question in questions.all():
