@@ -31,5 +31,5 @@ stage "chapters, 1 thread" env OMP_NUM_THREADS=1 TLUTILS_LIVE=none bash -c "$(de
 stage "chapters, 2 threads" env OMP_NUM_THREADS=2 TLUTILS_LIVE=none TLUTILS_SMOKE=1 bash -c "$(declare -f chapters); chapters"
 stage "chapters on Colab" python -m pytest --quiet tests/test_colab.py
 stage "book" jupyter-book build . -W --keep-going --quiet
-stage "site" python -m pytest --quiet -n 2 -m site
+stage "site" python -m pytest --quiet -n 3 -m site
 exit $failed
