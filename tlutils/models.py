@@ -42,11 +42,15 @@ class Classifier(nn.Module):
 
 
 def _conv_block(in_channels: int, out_channels: int, norm: bool) -> list[nn.Module]:
-    """Return convolution, optional batch normalisation, ReLU and a halving of the resolution."""
+    """Return convolution, optional batch normalisation, a halving of the resolution and ReLU.
+
+    The maximum comes first: the larger of two numbers is the same before and after ReLU, which then has
+    a quarter of the numbers to go through.
+    """
     block: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, kernel_size=5, padding=2, bias=not norm)]
     if norm:
         block.append(nn.BatchNorm2d(out_channels))
-    return [*block, nn.ReLU(), nn.MaxPool2d(2)]
+    return [*block, nn.MaxPool2d(2), nn.ReLU()]
 
 
 def lenet(
