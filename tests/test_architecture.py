@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 ROOT = PACKAGE.parent
 LEVELS = {
     "runtime": 0, "files": 0, "downloads": 0, "catalogue": 0, "drawn": 0, "toys": 0,
-    "datasets": 1, "tabular": 1, "domains": 1, "kernels": 1, "models": 1, "metrics": 1,
+    "datasets": 1, "tabular": 1, "domains": 1, "augmentation": 0, "kernels": 1, "models": 1, "metrics": 1,
     "transferability": 1, "provenance": 1,
     "density_ratio": 2, "instance_based": 2, "weighted_classifier": 2,
     "coral": 2, "feature_based": 2, "estimators": 2, "model_based": 2, "generative": 2,

@@ -25,10 +25,7 @@ def make_test(split="position", counted="held out", tail="upper", tosses="held o
     def answer(x_source, x_target):
         x = np.concatenate([x_source, x_target])
         is_target = np.arange(len(x)) >= len(x_source)
-        if split == "random":
-            is_train = generator.random(len(x)) < 0.5
-        else:
-            is_train = np.arange(len(x)) % 2 == 0
+        is_train = generator.random(len(x)) < 0.5 if split == "random" else np.arange(len(x)) % 2 == 0
         means = [x[is_train & (is_target == side)].mean(axis=0) for side in (False, True)]
         answers = (x - (means[0] + means[1]) / 2) @ (means[1] - means[0]) > 0
         rows = ~is_train if counted == "held out" else np.ones(len(x), bool)

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from tlutils.models import Classifier, lenet, num_parameters, replace_head
+from tlutils.models import (
+    Classifier,
+    ResidualBlock,
+    Standardise,
+    lenet,
+    num_parameters,
+    replace_head,
+    residual_network,
+)
 
 
 def test_lenet_parameters_add_up():
@@ -80,3 +88,64 @@ def test_trainable_parameters_are_counted_apart():
     model = nn.Linear(3, 2)
     model.bias.requires_grad = False
     assert (num_parameters(model), num_parameters(model, trainable_only=True)) == (8, 6)
+
+
+def test_pooling_before_relu_is_pooling_after_it():
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    pool = nn.MaxPool2d(2)
+    before, after = torch.relu(pool(x)), pool(torch.relu(x))
+    assert torch.equal(before, after)
+    gradients = [torch.autograd.grad((y * y.detach()).sum(), x)[0] for y in (before, after)]
+    assert torch.equal(*gradients)
+
+
+def test_residual_network_parameters_add_up():
+    # By hand: 3·3·3·16 + 2·16; per stage 9·a·b + 9·b·b + a·b and three norms of 2·b; 128·10 + 10.
+    stages = sum(9 * a * b + 9 * b * b + a * b + 6 * b for a, b in ((16, 32), (32, 64), (64, 128)))
+    assert num_parameters(residual_network()) == 432 + 32 + stages + 1290
+
+
+@pytest.mark.parametrize("size", [8, 28, 32, 65])
+def test_each_stage_halves_the_resolution(size):
+    model = residual_network(4).eval()
+    x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    assert model(x).shape == (2, 4)
+    for stage in (model.backbone.stage1, model.backbone.stage2, model.backbone.stage3):
+        shapes = []
+        handle = stage.register_forward_hook(
+            lambda _m, i, o, s=shapes: s.extend([i[0].shape[-1], o.shape[-1]])
+        )
+        model(x)
+        handle.remove()
+        assert shapes[1] == (shapes[0] + 1) // 2
+
+
+def test_a_block_of_zeros_passes_its_input_on():
+    block = ResidualBlock(3, 3).eval()
+    nn.init.zeros_(block.norm2.weight)
+    x = torch.rand(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(block(x), x)
+
+
+def test_the_input_scale_travels_with_the_weights():
+    model = residual_network(mean=(0.5,) * 3, std=(0.25,) * 3)
+    other = residual_network()
+    other.load_state_dict(model.state_dict())
+    assert other.backbone.standardise.mean.flatten().tolist() == [0.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 1}, "at least 2 classes"),
+        ({"widths": ()}, "at least one stage"),
+        ({"mean": (0.5,)}, "as many positive std as means"),
+        ({"std": (0.2, 0.2, 0.0)}, "as many positive std as means"),
+    ],
+)
+def test_residual_network_refuses_what_makes_no_sense(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        residual_network(**arguments)
+    if "std" in arguments:
+        with pytest.raises(ValueError, match=message):
+            Standardise(arguments["std"], arguments["std"])
