@@ -11,7 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LoadReport", "freeze", "load_matching", "parameter_groups", "unfreeze"]
+from tlutils.heads import find_heads, replace_head
+
+__all__ = [
+    "LoadReport",
+    "find_heads",
+    "freeze",
+    "load_matching",
+    "parameter_groups",
+    "replace_head",
+    "unfreeze",
+]
 
 
 def _use_stored_statistics(layer: nn.Module, _inputs: Any) -> None:
