@@ -11,13 +11,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tlutils.efficient_tuning import (
+    Adapter,
+    LoRAConv2d,
+    LoRALinear,
+    add_adapters,
+    add_lora,
+    l2_sp_penalty,
+    merge_lora,
+)
 from tlutils.heads import find_heads, replace_head
 
 __all__ = [
+    "Adapter",
+    "LoRAConv2d",
+    "LoRALinear",
     "LoadReport",
+    "add_adapters",
+    "add_lora",
     "find_heads",
     "freeze",
+    "l2_sp_penalty",
     "load_matching",
+    "merge_lora",
     "parameter_groups",
     "replace_head",
     "unfreeze",
