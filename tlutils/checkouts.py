@@ -69,7 +69,7 @@ def fetch_folder(url: str, commit: str, folder: str, target: Path, num_bytes: in
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(target)
         if shutil.disk_usage(target.parent).free < 2 * num_bytes:
-            raise OSError(downloads.NO_SPACE[0], "too little room")
+            raise downloads.storage_error(OSError(downloads.NO_SPACE[0], ""), target, num_bytes)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent))
         try:
             _check_out(git, temporary, url, commit, folder)
