@@ -16,8 +16,9 @@ LEVELS = {
     "models": 1, "metrics": 1, "transferability": 1, "provenance": 1,
     "density_ratio": 2, "instance_based": 2, "weighted_classifier": 2,
     "coral": 2, "feature_based": 2, "estimators": 2, "heads": 2, "efficient_tuning": 2,
+    "lean_gradients": 2, "training_memory": 2,
     "normalisation": 2, "model_based": 2, "generative": 2,
-    "training": 3, "runs": 3, "repeats": 3,
+    "training": 3, "step_cost": 3, "runs": 3, "repeats": 3,
     "plotting": 4, "widgets": 4, "exercises": 4, "chooser": 4,
 }  # fmt: skip
 
