@@ -1,0 +1,151 @@
+"""Figures and the laboratory of the chapter on fine-tuning on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tlutils.plotting import COLOURS, DASHES, confusion, percent_axis
+from tlutils.training_memory import MemoryBill
+
+__all__ = ["learning_curves", "looked_at", "memory_lab", "rate_curves"]
+
+GIGABYTE = 1e9
+
+
+def rate_curves(rates: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw the learning rate of every step, one line per schedule.
+
+    Parameters
+    ----------
+    rates
+        Name → one rate per step.
+    """
+    figure, ax = plt.subplots(figsize=(6.4, 2.8))
+    for (name, values), colour, dash in zip(rates.items(), cycle(COLOURS.values()), cycle(DASHES)):
+        ax.plot(np.arange(len(values)), values, dash, color=colour, label=name)
+    ax.set(xlabel="step", ylabel="learning rate")
+    ax.legend()
+    return figure
+
+
+def _band(ax: Axes, runs: Sequence[Sequence[float]], colour: str, dash: str, label: str) -> None:
+    """Draw the mean over runs and, shaded, from the lowest to the highest."""
+    values = np.array(runs)
+    epochs = np.arange(1, values.shape[1] + 1)
+    ax.plot(epochs, values.mean(axis=0), dash, color=colour, label=label)
+    ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.12, linewidth=0)
+
+
+def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float]]]]) -> Figure:
+    """Draw training and validation loss, and validation accuracy, over the epochs.
+
+    Parameters
+    ----------
+    histories
+        Name → one history per seed: a list of epochs with ``train loss``, ``loss`` and ``accuracy``.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.2))
+    for (name, runs), colour in zip(histories.items(), COLOURS.values(), strict=False):
+        for key, dash, part in (("train loss", ":", "training"), ("loss", "-", "validation")):
+            _band(left, [[look[key] for look in run] for run in runs], colour, dash, f"{name}, {part}")
+        _band(right, [[look["accuracy"] for look in run] for run in runs], colour, "-", name)
+    left.set(xlabel="epoch", ylabel="loss in nats", ylim=(0, None))
+    right.set(xlabel="epoch", ylabel="validation accuracy in %")
+    percent_axis(right.yaxis)
+    left.legend(fontsize="x-small")
+    right.legend(fontsize="x-small", loc="lower right")
+    return figure
+
+
+def looked_at(
+    matrix: np.ndarray, class_names: Sequence[str], images: np.ndarray, captions: Sequence[str]
+) -> Figure:
+    """Draw a confusion matrix and, beside it, photographs with a caption each.
+
+    Parameters
+    ----------
+    matrix
+        Counts by true class (row) and predicted class (column).
+    class_names
+        In the order of the rows.
+    images
+        Photographs (n, height, width, 3), bytes.
+    captions
+        One per photograph.
+    """
+    columns = -(-len(images) // 2)
+    figure = plt.figure(figsize=(6.4, 2.9))
+    grid = figure.add_gridspec(2, columns + 2)
+    confusion(figure.add_subplot(grid[:, :2]), matrix, class_names)
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        ax = figure.add_subplot(grid[index // columns, 2 + index % columns])
+        ax.imshow(image)
+        ax.set_title(caption, fontsize="x-small")
+        ax.set_axis_off()
+    return figure
+
+
+def memory_lab(
+    bills: Mapping[str, tuple[MemoryBill, MemoryBill]], *, capacity: float, batch_sizes: Sequence[int]
+) -> dict[str, Any]:
+    """Return the arguments with which `widgets.explore` shows what a step keeps in memory.
+
+    Parameters
+    ----------
+    bills
+        Name of a network and of what is trained → its bill at 2 and at 4 images; activations grow on a line.
+    capacity
+        Memory of the GPU, in bytes.
+    batch_sizes
+        Images per step, the values of the slider.
+    """
+
+    def parts(network: str, images: int) -> dict[str, float]:
+        two, four = bills[network]
+        per_image = (four.activations - two.activations) / 2
+        activations = two.activations + (images - 2) * per_image
+        return {"weights": two.weights, "gradients": two.gradients, "optimiser": two.optimizer_state,
+                "activations": activations}  # fmt: skip
+
+    def draw(network: str, images: int) -> Figure:
+        figure, ax = plt.subplots(figsize=(6.4, 1.9))
+        left = 0.0
+        colours = ("blue", "sky", "orange", "vermilion")
+        for (name, size), colour, hatch in zip(
+            parts(network, images).items(), colours, ("", "//", "..", "xx"), strict=True
+        ):
+            ax.barh(0, size / GIGABYTE, left=left / GIGABYTE, color=COLOURS[colour], hatch=hatch,
+                    edgecolor="white", label=name)  # fmt: skip
+            left += size
+        ax.axvline(capacity / GIGABYTE, color="black", linestyle="--")
+        ax.text(capacity / GIGABYTE, 0.47, " the GPU", va="bottom")
+        ax.set(xlabel="memory in GB", xlim=(0, 2 * capacity / GIGABYTE), ylim=(-0.5, 0.75), yticks=[])
+        ax.legend(ncols=4, fontsize="x-small", loc="upper center", bbox_to_anchor=(0.5, -0.42))
+        ax.grid(False)
+        return figure
+
+    def describe(network: str, images: int) -> str:
+        sizes = parts(network, images)
+        total = sum(sizes.values())
+        share = 100 * sizes["activations"] / total
+        verdict = "fits" if total <= capacity else "does not fit"
+        return (
+            f"{network}, {images} images of 224×224 pixels: {total / GIGABYTE:.1f} GB, of which "
+            f"{share:.0f} % are activations; this {verdict} in {capacity / GIGABYTE:.0f} GB."
+        )
+
+    return {
+        "draw": draw,
+        "describe": describe,
+        "label": "What a training step keeps in memory",
+        "names": {"network": "network", "images": "images per step"},
+        "network": [*bills],
+        "images": [*batch_sizes],
+    }
