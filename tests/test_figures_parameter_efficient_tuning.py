@@ -67,3 +67,45 @@ def test_the_lab_adds_the_source_once():
     assert "one task: LoRA keeps 1.1 MB" in lab["describe"](number=1, target="far")
     first, last = (lab["draw"](number=n, target="far").axes[0] for n in (1, 300))
     assert first.get_xlim() == last.get_xlim()
+
+
+def result(method, seed, accuracy, *, source=0.8, statistics="held", rate=0.01, strength=0.0):
+    return {
+        "target": "far", "method": method, "statistics": statistics, "rate": rate, "strength": strength,
+        "seed": seed, "target accuracy": accuracy, "source accuracy": source,
+    }  # fmt: skip
+
+
+RESULTS = [result("all", 0, 0.5), result("LoRA", 0, 0.6), result("all", 1, 0.7), result("LoRA", 1, 0.9)]
+
+
+def test_results_are_found_by_what_they_hold():
+    assert figures.per_seed(RESULTS, method="LoRA") == [0.6, 0.9]
+    assert figures.per_seed(RESULTS, "source accuracy", method="LoRA", seed=1) == [0.8]
+
+
+def test_trials_are_sorted_and_the_best_is_starred():
+    low, high = result("LoRA", 0, 0.5, rate=0.001), result("LoRA", 0, 0.4, rate=0.1)
+    pull = [result("L2-SP", 0, 0.3, strength=s) for s in (1.0, 0.1)]
+    lines = figures.trial_table([high, low, *pull]).splitlines()
+    assert lines[0].split() == ["far", "held", "L2-SP", "0.1:", "30.0/80*", "1:", "30.0/80*"]
+    assert lines[1].split() == ["far", "held", "LoRA", "0.001:", "50.0/80*", "0.1:", "40.0/80"]
+
+
+def test_differences_are_paired():
+    lines = figures.difference_table({"far": RESULTS}, ["LoRA", "all"], "all").splitlines()
+    assert lines[1].split() == ["LoRA", "75.0"]
+    assert lines[-1].split()[:2] == ["LoRA", "15.0"]
+
+
+def test_target_and_source_stand_together():
+    moving = [result("all", s, 0.9, source=0.1, statistics="moving") for s in (0, 1)]
+    found = figures.target_and_source(RESULTS + moving, ["LoRA", "all"], target="far")
+    assert [*found] == [("LoRA", "held"), ("all", "held"), ("all", "moving")]
+    assert found["all", "moving"][1].mean == pytest.approx(0.1)
+    assert "all       moving      90.0    10.0" in figures.kept_table({"far": found})
+
+
+def test_accuracies_are_gathered_by_rank():
+    found = figures.by_rank([{"accuracy": {"4": 0.5, "1": 0.2}}, {"accuracy": {"4": 0.7, "1": 0.4}}])
+    assert {rank: round(interval.mean, 6) for rank, interval in found.items()} == {1: 0.3, 4: 0.6}

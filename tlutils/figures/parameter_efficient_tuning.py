@@ -1,4 +1,4 @@
-"""Figures and the laboratory of the chapter on parameter-efficient tuning."""
+"""Figures, tables and the laboratory of the chapter on parameter-efficient tuning."""
 
 from __future__ import annotations
 
@@ -11,9 +11,92 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tlutils.plotting import COLOURS, MARKERS, image_grid, percent_axis
-from tlutils.repeats import Interval
+from tlutils.repeats import Interval, mean_interval, paired_interval
 
-__all__ = ["accuracy_by_size", "kept_and_won", "rank_curves", "storage_lab", "three_looks"]
+__all__ = [
+    "accuracy_by_size",
+    "by_rank",
+    "difference_table",
+    "kept_and_won",
+    "kept_table",
+    "per_seed",
+    "rank_curves",
+    "storage_lab",
+    "target_and_source",
+    "three_looks",
+    "trial_table",
+]
+
+Results = Sequence[Mapping[str, Any]]  # one dict per training: its case, and what was measured
+
+
+def per_seed(results: Results, key: str = "target accuracy", **wanted: Any) -> list[float]:
+    """Return `key` of every result that has all the `wanted` values, in order."""
+    return [result[key] for result in results if wanted.items() <= result.items()]
+
+
+def trial_table(results: Results) -> str:
+    """Return validation accuracy / source accuracy of all trials as text, the best on validation starred."""
+    rows: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
+    for result in results:
+        rows.setdefault((result["target"], result["statistics"], result["method"]), []).append(result)
+    lines = []
+    for (target, statistics, method), row in sorted(rows.items()):
+        key = "strength" if any(result["strength"] for result in row) else "rate"
+        best = max(result["target accuracy"] for result in row)
+        shown = "".join(
+            f"{r[key]:>9g}: {100 * r['target accuracy']:4.1f}/{100 * r['source accuracy']:2.0f}"
+            + ("*" if r["target accuracy"] == best else " ")
+            for r in sorted(row, key=lambda r: r[key])
+        )
+        lines.append(f"{target:7}{statistics:7}{method:9}{shown}")
+    return "\n".join(lines)
+
+
+def difference_table(settings: Mapping[str, Results], methods: Sequence[str], reference: str) -> str:
+    """Return accuracies in percent and, in points, paired differences from `reference`, as text."""
+    lines = [f"{'accuracy in %':15}" + "".join(f"{name:>22}" for name in settings)]
+    for method in methods:
+        means = [mean_interval(per_seed(results, method=method)).mean for results in settings.values()]
+        lines.append(f"{method:15}" + "".join(f"{100 * mean:22.1f}" for mean in means))
+    lines.append(f"points against {reference}")
+    for method in (name for name in methods if name != reference):
+        pairs = [[100 * np.array(per_seed(results, method=m)) for m in (method, reference)]
+                 for results in settings.values()]  # fmt: skip
+        lines.append(f"{method:15}" + "".join(f"{paired_interval(*pair):.1f}".rjust(22) for pair in pairs))
+    return "\n".join(lines)
+
+
+def target_and_source(
+    results: Results, methods: Sequence[str], **wanted: Any
+) -> dict[tuple[str, str], tuple[Interval, Interval]]:
+    """Return (method, statistics) → intervals of target and source accuracy, in the order of `methods`."""
+    found = {}
+    for statistics in ("held", "moving"):
+        for method in methods:
+            here = {"method": method, "statistics": statistics, **wanted}
+            pair = [per_seed(results, f"{side} accuracy", **here) for side in ("target", "source")]
+            if pair[0]:
+                found[method, statistics] = (mean_interval(pair[0]), mean_interval(pair[1]))
+    return found
+
+
+def kept_table(panels: Mapping[str, Mapping[tuple[str, str], tuple[Interval, Interval]]]) -> str:
+    """Return target and source accuracy in percent, as text."""
+    lines = [f"{'in %':25}{'target':>8}{'source':>8}"]
+    for name, methods in panels.items():
+        for (method, statistics), (target, source) in methods.items():
+            lines.append(f"{name:7}{method:10}{statistics:8}{100 * target.mean:8.1f}{100 * source.mean:8.1f}")
+    return "\n".join(lines)
+
+
+def by_rank(results: Results) -> dict[int, Interval]:
+    """Return rank → interval, from results that each hold accuracies by rank."""
+    found: dict[int, list[float]] = {}
+    for result in results:
+        for rank, accuracy in result["accuracy"].items():
+            found.setdefault(int(rank), []).append(accuracy)
+    return {rank: mean_interval(found[rank]) for rank in sorted(found)}
 
 
 def three_looks(rows: Mapping[str, np.ndarray]) -> Figure:
