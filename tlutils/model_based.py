@@ -20,15 +20,19 @@ from tlutils.efficient_tuning import (
     l2_sp_penalty,
     merge_lora,
 )
+from tlutils.extraction import extract_features
 from tlutils.heads import find_heads, replace_head
+from tlutils.transferred_features import TransferredFeatures
 
 __all__ = [
     "Adapter",
     "LoRAConv2d",
     "LoRALinear",
     "LoadReport",
+    "TransferredFeatures",
     "add_adapters",
     "add_lora",
+    "extract_features",
     "find_heads",
     "freeze",
     "l2_sp_penalty",
