@@ -207,7 +207,7 @@ def layer_table(
     Source
     ------
     Araujo, Norris, Sim, "Computing receptive fields of convolutional neural networks", Distill (2019),
-    equation 2, here carried forward from the image.
+    doi:10.23915/distill.00021; here carried forward from the image.
 
     Examples
     --------

@@ -131,8 +131,8 @@ class TransferredFeatures(nn.Module):
 
     Source
     ------
-    Rusu et al., "Progressive neural networks", arXiv:1606.04671 (2016), equation 2: lateral connections
-    from a frozen network, here into any architecture. Zero at the start is this book's choice.
+    Rusu et al., "Progressive neural networks", arXiv:1606.04671 (2016): lateral connections from a frozen
+    network, here into any architecture. Zero at the start is this book's choice.
 
     Examples
     --------
