@@ -101,6 +101,15 @@ class TestRight:
         fetch_folder(origin.as_uri(), commit, "images", target, 1000)
         assert missing == [f"?{checkouts._blob_id(CONTENT['other/large.bin'])}"]
 
+    def test_single_files(self, origin, target):
+        commit = commit_files(origin, CONTENT | {"images/b/2.bin": b"2"})
+        fetch_folder(origin.as_uri(), commit, "images", target, 1000, ("b/2.bin",))
+        assert [path.name for path in target.rglob("*") if path.is_file()] == ["2.bin"]
+        missing = r"has not all of images/a/1.bin, images/none|could not be fetched"
+        with pytest.raises(DatasetError, match=missing):
+            fetch_folder(origin.as_uri(), commit, "images", target.with_name("x"), 9, ("a/1.bin", "none"))
+        assert left_in(target.parent) == ["images"]
+
     def test_a_hook_of_another_repository_may_call_it(self, origin, target, tmp_path, monkeypatch):
         commit = commit_files(origin, CONTENT)
         serve(tmp_path / "outer")
@@ -147,15 +156,15 @@ class TestWrong:
         second = commit_files(origin, {"images/a/1.bin": b"newer"})
         check_out = checkouts._check_out
 
-        def give_another(git_path: str, folder: Path, url: str, _: str, name: str) -> None:
-            check_out(git_path, folder, url, second, name)
+        def give_another(git_path: str, folder: Path, url: str, _: str, paths: tuple[str, ...]) -> None:
+            check_out(git_path, folder, url, second, paths)
 
         monkeypatch.setattr(checkouts, "_check_out", give_another)
         self.check(origin.as_uri(), first, target, f"gave commit {second} where {first} was asked for")
 
     def test_no_such_folder(self, origin, target):
         commit = commit_files(origin, {"other/1.bin": b"1"})
-        self.check(origin.as_uri(), commit, target, "has no folder images|could not be fetched")
+        self.check(origin.as_uri(), commit, target, "has not all of images/|could not be fetched")
 
     @pytest.mark.parametrize("how", ["truncated", "flipped", "exchanged", "gone"])
     def test_damaged_object(self, origin, target, how):

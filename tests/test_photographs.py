@@ -142,11 +142,11 @@ class TestSquares:
         pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "png")
-        assert photographs._square(stream.getvalue(), 2).tolist() == pixels[:, 1:3].tolist()
+        assert photographs.square(stream.getvalue(), 2).tolist() == pixels[:, 1:3].tolist()
 
     @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
     def test_every_mode_becomes_rgb(self, mode):
-        square = photographs._square(encoded(9, 12, mode), 8)
+        square = photographs.square(encoded(9, 12, mode), 8)
         assert square.shape == (8, 8, 3)
         assert square.dtype == np.uint8
         if mode in ("L", "LA"):

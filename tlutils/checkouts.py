@@ -34,7 +34,9 @@ NO_SPACE = ("No space left", "Disk quota exceeded", "File too large")
 UNKNOWN_COMMIT = ("not our ref", "remote ref", "unadvertised object")
 
 
-def fetch_folder(url: str, commit: str, folder: str, target: Path, num_bytes: int) -> None:
+def fetch_folder(
+    url: str, commit: str, folder: str, target: Path, num_bytes: int, files: tuple[str, ...] = ()
+) -> None:
     """Fetch `folder` as it is in `commit` and put it at `target`, whole or not at all.
 
     Git compares every object that it receives with the id by which it asked for it. Afterwards each file is
@@ -52,7 +54,9 @@ def fetch_folder(url: str, commit: str, folder: str, target: Path, num_bytes: in
     target
         Where the folder is to lie; its parents are made.
     num_bytes
-        About how many bytes the folder has; with less than twice that free, nothing is begun.
+        About how many bytes come; with less than twice that free, nothing is begun.
+    files
+        Paths in `folder` of the files that are wanted; default is all of them.
 
     Raises
     ------
@@ -72,8 +76,9 @@ def fetch_folder(url: str, commit: str, folder: str, target: Path, num_bytes: in
             raise downloads.storage_error(OSError(downloads.NO_SPACE[0], ""), target, num_bytes)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", suffix=".part", dir=target.parent))
         try:
-            _check_out(git, temporary, url, commit, folder)
-            _verify(git, temporary, url, commit, folder)
+            paths = tuple(f"{folder}/{file}" for file in files) or (f"{folder}/",)
+            _check_out(git, temporary, url, commit, paths)
+            _verify(git, temporary, url, commit, paths)
         except subprocess.CalledProcessError as error:
             raise _explain(error, url, commit, folder, target, num_bytes) from error
         with contextlib.suppress(FileExistsError):
@@ -85,16 +90,16 @@ def fetch_folder(url: str, commit: str, folder: str, target: Path, num_bytes: in
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check_out(git: str, repository: Path, url: str, commit: str, folder: str) -> None:
-    """Fetch the one commit without its history, and of its files only those of `folder`."""
+def _check_out(git: str, repository: Path, url: str, commit: str, paths: tuple[str, ...]) -> None:
+    """Fetch the one commit without its history, and of its files only those at or below `paths`."""
     _run(git, repository, "init", "--quiet", "--template=")
     _run(git, repository, "remote", "add", "origin", url)
-    _run(git, repository, "sparse-checkout", "set", "--no-cone", f"/{folder}/")
+    _run(git, repository, "sparse-checkout", "set", "--no-cone", *(f"/{path}" for path in paths))
     _run(git, repository, "fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", commit)
     _run(git, repository, "checkout", "--quiet", "--detach", commit)
 
 
-def _verify(git: str, repository: Path, url: str, commit: str, folder: str) -> None:
+def _verify(git: str, repository: Path, url: str, commit: str, paths: tuple[str, ...]) -> None:
     """Compare the commit, the objects and every file with the ids.
 
     Raises
@@ -106,9 +111,9 @@ def _verify(git: str, repository: Path, url: str, commit: str, folder: str) -> N
     if head != commit:
         raise DatasetError(f"{url} gave commit {head} where {commit} was asked for. Nothing was kept.")
     _run(git, repository, "fsck", "--no-progress", "--no-dangling")
-    entries = _run(git, repository, "ls-tree", "-r", "-z", commit, f"{folder}/").split(b"\0")[:-1]
-    if not entries:
-        raise DatasetError(f"Commit {commit} of {url} has no folder {folder}. Nothing was kept.")
+    entries = _run(git, repository, "ls-tree", "-r", "-z", commit, *paths).split(b"\0")[:-1]
+    if len(entries) < len(paths):
+        raise DatasetError(f"Commit {commit} of {url} has not all of {', '.join(paths)}. Nothing was kept.")
     for entry in entries:
         facts, _, name = entry.partition(b"\t")
         mode, _, recorded = facts.decode().split()

@@ -35,6 +35,7 @@ __all__ = [
     "describe",
     "fingerprint",
     "load",
+    "square",
 ]
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -402,7 +403,7 @@ def _read_all(
     images, paths = np.empty((len(files), size, size, 3), dtype=np.uint8), []
     for path, read in files.items():
         try:
-            images[len(paths)] = _square(read(), size)
+            images[len(paths)] = square(read(), size)
         except Exception as error:  # whatever the decoder stumbles over, the file is at fault
             said = f"{place}: {path} is no readable image ({type(error).__name__}: {error})"
             if not skip_unreadable:
@@ -424,8 +425,25 @@ def _read_all(
     }
 
 
-def _square(content: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """Decode one photograph, resize its shorter side to `size` and cut out the middle."""
+def square(content: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Decode one photograph, resize its shorter side to `size` and cut out the middle.
+
+    Parameters
+    ----------
+    content
+        The bytes of the file.
+    size
+        Side of the square in pixels.
+
+    Returns
+    -------
+    RGB values in [0, 255], as torchvision's `Resize(size)` and `CenterCrop(size)` give them.
+
+    Raises
+    ------
+    OSError
+        It is no readable image (and whatever else the decoder raises).
+    """
     from PIL import Image  # here, because a prepared set does not need it
 
     with Image.open(io.BytesIO(content)) as opened:
