@@ -32,7 +32,7 @@ def test_ladder_draws_the_ways_and_their_gains():
 def test_digit_lab_names_the_best_and_the_worst_digit():
     recall = np.tile(np.linspace(0.1, 0.9, 10), (2, 1))
     lab = figures.digit_lab((1, 5), {"full": {1: recall, 5: recall[:, ::-1]}})
-    assert lab["describe"](budget=1) == "1 labels per class. full: best at 9 (90 %), worst at 0 (10 %)."
+    assert lab["describe"](budget=1) == "1 label per class. full: best at 9 (90 %), worst at 0 (10 %)."
     assert "best at 0" in lab["describe"](budget=5)
     assert lab["start"] == {"budget": 5}
     figure = lab["draw"](budget=5)
@@ -44,8 +44,9 @@ def test_scale_lab_compares_both_statistics():
     means = {"source": 0.2, "re-estimated": 0.4}
     accuracies = {(name, scale): {1: Interval(m, m - 0.1, m + 0.1, 5)}
                   for name, m in means.items() for scale in ("own", "bytes")}  # fmt: skip
-    lab = figures.scale_lab((1,), accuracies)
+    lab = figures.scale_lab((1,), accuracies, start="bytes")
     assert lab["scale"] == ["own", "bytes"]
+    assert lab["start"] == {"scale": "bytes"}
     assert "20 % with the source's statistics and 40 %" in lab["describe"](scale="bytes")
     figure = lab["draw"](scale="own")
     assert [bar.get_height() for bar in figure.axes[0].patches] == [0.2, 0.4]

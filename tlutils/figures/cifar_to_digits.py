@@ -102,7 +102,7 @@ def digit_lab(budgets: Sequence[int], recalls: Mapping[str, Mapping[int, np.ndar
 
     def say(budget: int) -> str:
         found = {way: recall[budget].mean(axis=0) for way, recall in recalls.items()}
-        return f"{budget} labels per class. " + " ".join(
+        return f"{budget} label{'s' * (budget > 1)} per class. " + " ".join(
             f"{way}: best at {values.argmax()} ({100 * values.max():.0f} %), "
             f"worst at {values.argmin()} ({100 * values.min():.0f} %)."
             for way, values in found.items()
@@ -110,12 +110,12 @@ def digit_lab(budgets: Sequence[int], recalls: Mapping[str, Mapping[int, np.ndar
 
     return {
         "draw": draw, "describe": say, "label": "Which digits does each way read?", "dpi": 80,
-        "names": {"budget": "labels per class"}, "start": {"budget": budgets[-1]}, "budget": list(budgets),
+        "names": {"budget": "labels per class"}, "start": {"budget": budgets[1]}, "budget": list(budgets),
     }  # fmt: skip
 
 
 def scale_lab(
-    budgets: Sequence[int], accuracies: Mapping[tuple[str, str], Mapping[int, Interval]]
+    budgets: Sequence[int], accuracies: Mapping[tuple[str, str], Mapping[int, Interval]], *, start: str
 ) -> dict[str, Any]:
     """Return the arguments with which `widgets.explore` shows a frozen network under a wrong input scale.
 
@@ -126,6 +126,8 @@ def scale_lab(
     accuracies
         (statistics, scale) → budget → accuracy with its interval. For every scale there are the statistics
         "source" and "re-estimated".
+    start
+        The scale to show first.
     """
     scales = list(dict.fromkeys(scale for _, scale in accuracies))
 
@@ -154,5 +156,5 @@ def scale_lab(
 
     return {
         "draw": draw, "describe": say, "label": "What does a wrong input scale cost?", "dpi": 80,
-        "names": {"scale": "input scale"}, "start": {"scale": scales[-1]}, "scale": scales,
+        "names": {"scale": "input scale"}, "start": {"scale": start}, "scale": scales,
     }  # fmt: skip
