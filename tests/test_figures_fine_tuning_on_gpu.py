@@ -4,6 +4,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 
 from tlutils.figures import fine_tuning_on_gpu as figures
 from tlutils.training_memory import MemoryBill
@@ -16,10 +17,14 @@ def clean():
         plt.close("all")
 
 
-def test_rates_are_drawn_per_step():
-    ax = figures.rate_curves({"flat": [0.1, 0.1], "falling": [0.1, 0.0]}).axes[0]
-    assert [list(line.get_ydata()) for line in ax.lines] == [[0.1, 0.1], [0.1, 0.0]]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["flat", "falling"]
+def test_rates_are_those_of_the_schedulers():
+    schedules = {
+        "flat": lambda optimizer, _: torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0),
+        "halved": lambda optimizer, n: torch.optim.lr_scheduler.MultiStepLR(optimizer, [n // 2], gamma=0.5),
+    }
+    ax = figures.rate_curves(schedules, num_steps=4, rate=0.1).axes[0]
+    assert [list(line.get_ydata()) for line in ax.lines] == [[0.1] * 4, [0.1, 0.1, 0.05, 0.05]]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["flat", "halved"]
 
 
 def test_curves_show_the_mean_over_seeds():
@@ -36,12 +41,26 @@ def test_curves_show_the_mean_over_seeds():
     ]
 
 
-def test_photographs_stand_beside_the_matrix():
-    images = np.zeros((5, 4, 4, 3), dtype=np.uint8)
-    figure = figures.looked_at(np.eye(2), ["ants", "bees"], images, [f"number {i}" for i in range(5)])
-    assert len(figure.axes) == 6
-    assert [ax.get_title() for ax in figure.axes[1:]] == [f"number {i}" for i in range(5)]
+def test_the_surest_mistakes_stand_beside_the_matrix():
+    images = torch.linspace(0, 1, 4)[:, None, None, None].expand(4, 3, 2, 2)
+    labels, predictions = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1])
+    confidence = torch.tensor([0.99, 0.7, 0.9, 0.99])
+    figure = figures.mistakes(images, labels, predictions, confidence, ["ants", "bees"])
+    assert [ax.get_title() for ax in figure.axes[1:]] == ["ants? 90 %", "bees? 70 %"]
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["ants", "bees"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1"] * 4
+    assert np.allclose(figure.axes[1].images[0].get_array(), 2 / 3)
+
+
+def test_a_table_of_costs_is_text():
+    rows = [
+        {"name": "plain", "step_s": 0.5, "first_step_s": 1.25, "peak_bytes": 3_000_000, "skipped": ""},
+        {"name": "compiled", "step_s": None, "first_step_s": None, "peak_bytes": None, "skipped": "no g++"},
+    ]
+    lines = figures.cost_lines(rows, "switch").splitlines()
+    assert lines[0].split() == ["switch", "s", "a", "step", "first", "step", "peak", "MB"]
+    assert lines[1].split() == ["plain", "0.50", "1.2", "3"]
+    assert lines[2].split() == ["compiled", "no", "g++"]
 
 
 def bills():

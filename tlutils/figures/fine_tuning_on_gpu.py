@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
+from tlutils.metrics import confusion_matrix
 from tlutils.plotting import COLOURS, DASHES, confusion, percent_axis
 from tlutils.training_memory import MemoryBill
 
-__all__ = ["learning_curves", "looked_at", "memory_lab", "rate_curves"]
+__all__ = ["cost_lines", "learning_curves", "memory_lab", "mistakes", "rate_curves"]
 
 GIGABYTE = 1e9
 
 
-def rate_curves(rates: Mapping[str, Sequence[float]]) -> Figure:
+def rate_curves(schedules: Mapping[str, Callable[..., Any]], *, num_steps: int, rate: float) -> Figure:
     """Draw the learning rate of every step, one line per schedule.
 
     Parameters
     ----------
-    rates
-        Name → one rate per step.
+    schedules
+        Name → a function of an optimiser and the number of steps that returns one of torch's schedulers.
+    num_steps
+        Steps to draw, at least 1.
+    rate
+        The rate that the optimiser starts with.
     """
     figure, ax = plt.subplots(figsize=(6.4, 2.8))
-    for (name, values), colour, dash in zip(rates.items(), cycle(COLOURS.values()), cycle(DASHES)):
-        ax.plot(np.arange(len(values)), values, dash, color=colour, label=name)
+    for (name, schedule), colour, dash in zip(schedules.items(), cycle(COLOURS.values()), cycle(DASHES)):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
+        scheduler, rates = schedule(optimizer, num_steps), []
+        for _ in range(num_steps):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        ax.plot(np.arange(num_steps), rates, dash, color=colour, label=name)
     ax.set(xlabel="step", ylabel="learning rate")
     ax.legend()
     return figure
@@ -64,32 +77,55 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float
     return figure
 
 
-def looked_at(
-    matrix: np.ndarray, class_names: Sequence[str], images: np.ndarray, captions: Sequence[str]
+def mistakes(
+    images: Tensor, labels: Tensor, predictions: Tensor, confidence: Tensor, class_names: Sequence[str]
 ) -> Figure:
-    """Draw a confusion matrix and, beside it, photographs with a caption each.
+    """Draw a confusion matrix and, beside it, the eight wrong answers of highest confidence.
 
     Parameters
     ----------
-    matrix
-        Counts by true class (row) and predicted class (column).
-    class_names
-        In the order of the rows.
     images
-        Photographs (n, height, width, 3), bytes.
-    captions
-        One per photograph.
+        Photographs (n, 3, height, width), values in [0, 1].
+    labels, predictions
+        True and predicted classes (n,).
+    confidence
+        Probability of the predicted class (n,), in [0, 1].
+    class_names
+        In the order of the labels.
     """
-    columns = -(-len(images) // 2)
+    matrix = confusion_matrix(predictions, labels, len(class_names))
+    wrong = torch.nonzero(predictions != labels).flatten()
+    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)[:8]].tolist()
     figure = plt.figure(figsize=(6.4, 2.9))
-    grid = figure.add_gridspec(2, columns + 2)
-    confusion(figure.add_subplot(grid[:, :2]), matrix, class_names)
-    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        ax = figure.add_subplot(grid[index // columns, 2 + index % columns])
-        ax.imshow(image)
-        ax.set_title(caption, fontsize="x-small")
+    grid = figure.add_gridspec(2, 6)
+    confusion(figure.add_subplot(grid[:, :2]), matrix.numpy(), class_names)
+    for place, index in enumerate(worst):
+        ax = figure.add_subplot(grid[place // 4, 2 + place % 4])
+        ax.imshow(images[index].movedim(0, -1).numpy())
+        ax.set_title(
+            f"{class_names[predictions[index]]}? {100 * confidence[index]:.0f} %", fontsize="x-small"
+        )
         ax.set_axis_off()
     return figure
+
+
+def cost_lines(rows: Sequence[Mapping[str, Any]], title: str) -> str:
+    """Return a table of `step_cost.cost_table` as text, one line per row; a skipped row says why.
+
+    Parameters
+    ----------
+    rows
+        With ``name``, ``step_s``, ``first_step_s``, ``peak_bytes`` and ``skipped``.
+    title
+        Head of the first column.
+    """
+    lines = [f"{title:25} {'s a step':>9} {'first step':>11} {'peak MB':>8}"]
+    for row in rows:
+        cost = row["skipped"]
+        if not cost:
+            cost = f"{row['step_s']:9.2f} {row['first_step_s']:11.1f} {row['peak_bytes'] / 1e6:8.0f}"
+        lines.append(f"{row['name']:25} {cost}")
+    return "\n".join(lines)
 
 
 def memory_lab(
