@@ -78,7 +78,7 @@ class TransferredFeatures(nn.Module):
     With :math:`h_l` the source's features at layer :math:`l`, brought to zero mean and unit variance per
     image, and :math:`z` the target's own at the place where they enter,
 
-    .. math:: z \leftarrow z + A \, h_l, \qquad A = 0 \text{ at the start},
+    .. math:: z \leftarrow z + M \, h_l, \qquad M = 0 \text{ at the start},
 
     so that training starts from the target network as it is.
 
