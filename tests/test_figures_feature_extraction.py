@@ -28,6 +28,15 @@ def test_shares_add_up_to_one_in_every_panel():
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["one (5)", "two (8)"]
 
 
+def test_blocks_end_where_the_resolution_is_halved():
+    pool = Layer("pool", "MaxPool2d", (4, 4, 4), 0, 0, 6, 2)
+    merged = figures.blocks([ROWS[0], pool, ROWS[0], ROWS[0], pool, ROWS[1]])
+    assert [row.name for row in merged] == ["block 1", "block 2", "two"]
+    assert [row.num_multiply_adds for row in merged] == [30, 60, 10]
+    assert merged[1].num_parameters == 20
+    assert merged[0].receptive_field == 6
+
+
 def test_depth_has_a_panel_per_target_and_a_line_per_network():
     curves = {"objects": {"trained": [HALF] * 3, "random": [HALF] * 3}, "digits": {"trained": [HALF] * 3}}
     figure = figures.depth_panels(["a", "b", "c"], curves)

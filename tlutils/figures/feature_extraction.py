@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,7 +16,26 @@ from tlutils import plotting
 from tlutils.layer_table import Layer
 from tlutils.repeats import Interval
 
-__all__ = ["cost_shares", "depth_panels", "gain_panels", "layer_lab"]
+COSTS = ("num_parameters", "num_multiply_adds")
+
+__all__ = ["blocks", "cost_shares", "depth_panels", "gain_panels", "layer_lab"]
+
+
+def blocks(rows: Sequence[Layer]) -> list[Layer]:
+    """Merge the rows of a plain network up to each halving of the resolution; linear layers stay rows."""
+    merged, waiting = [], []
+    for row in rows:
+        if row.kind == "Linear":
+            merged.append(row)
+        elif not any(earlier.kind == "Linear" for earlier in merged):
+            waiting.append(row)
+            if row.kind == "MaxPool2d":
+                sizes = (sum(getattr(part, field) for part in waiting) for field in COSTS)
+                merged.append(
+                    replace(row, name=f"block {len(merged) + 1}", **dict(zip(COSTS, sizes, strict=True)))
+                )
+                waiting = []
+    return merged
 
 
 def cost_shares(tables: Mapping[str, Sequence[Layer]]) -> Figure:
@@ -118,11 +138,12 @@ def layer_lab(
         channels, height, width = maps[part].shape
         return (
             f"{part}: {channels} maps of {height}×{width}; each number sees {row.receptive_field} pixels "
-            f"across. A linear head on it reads {100 * own:.0f} % of CIFAR-10, {100 * other:.0f} % of the digits."
+            f"across. A linear head on it reads {100 * own:.0f} % of CIFAR-10 and {100 * other:.0f} % of the "
+            "digits."
         )
 
     return {
         "draw": draw, "describe": describe, "part": parts,
         "label": "What does a layer pass on, and how much of the image does it see?",
-        "names": {"part": "output of"}, "start": {"part": parts[2] if len(parts) > 2 else parts[0]}, "dpi": 80,
+        "names": {"part": "output of"}, "start": {"part": parts[len(parts) // 2]}, "dpi": 80,
     }  # fmt: skip
