@@ -74,7 +74,7 @@ def adapt(function: Callable) -> str:
     return "all statistics are the target's, no parameter has moved, and not one label was used."
 
 
-def prepare(function: Callable) -> str:
+def for_network(function: Callable) -> str:
     """Check that images are standardised once, by the network itself."""
     images = np.arange(2 * 32 * 32 * 3, dtype=np.int64).reshape(2, 32, 32, 3).astype(np.uint8)
     found = function(images)
