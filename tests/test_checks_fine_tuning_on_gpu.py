@@ -106,6 +106,7 @@ def test_the_right_choice_passes():
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
+        (lambda *_: ..., "expected a number of bytes"),
         (lambda n, o: 4 * n * (NUMBERS[o] - 1), "missing"),
         (lambda n, o: n * NUMBERS[o], "asked for bytes"),
         (lambda n, _: 8 * n, "what does the optimiser remember"),

@@ -122,6 +122,8 @@ def bytes_per_parameter(function: Callable) -> str:
     model = nn.Linear(10, 4, bias=False)  # 40 parameters
     for optimizer in ("sgd", "momentum", "adamw"):
         found = function(40, optimizer)
+        if not isinstance(found, int | float):
+            raise Wrong(f"{optimizer}: you return {type(found).__name__}; expected a number of bytes.")
         bill = memory_bill(model, (10,), 1, optimizer=optimizer)
         expected = bill.total - bill.activations
         if found == expected:
