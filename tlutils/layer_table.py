@@ -257,17 +257,22 @@ def show_layers(rows: Sequence[Layer]) -> str:
     Examples
     --------
     >>> print(show_layers([Layer("fc", "Linear", (10,), 110, 100, 1, 1)]))
-    layer         kind                shape      parameters   multiply-adds  sees
-    fc            Linear              10               110             100     1
+    layer  kind    shape  parameters  multiply-adds  sees
+    fc     Linear  10            110            100     1
     """
-    lines = [f"{'layer':13} {'kind':19} {'shape':10} {'parameters':>9} {'multiply-adds':>15} {'sees':>5}"]
-    for row in rows:
-        shape = "×".join(map(str, row.shape))
-        lines.append(
-            f"{row.name:13} {row.kind:19} {shape:10}{row.num_parameters:>10}{row.num_multiply_adds:>16}"
-            f"{row.receptive_field:>6}"
-        )
+    cells = [(row.name, row.kind, "×".join(map(str, row.shape))) for row in rows]
+    heads = ("layer", "kind", "shape")
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    lines = [f"{_columns(heads, widths)}  parameters  multiply-adds  sees"]
+    for row, texts in zip(rows, cells, strict=True):
+        counts = f"{row.num_parameters:10}  {row.num_multiply_adds:13}  {row.receptive_field:4}"
+        lines.append(f"{_columns(texts, widths)}  {counts}")
     return "\n".join(lines)
+
+
+def _columns(texts: Sequence[str], widths: Sequence[int]) -> str:
+    """Return texts side by side, each as wide as its column."""
+    return "  ".join(f"{text:{width}}" for text, width in zip(texts, widths, strict=True))
 
 
 def input_channels(model: nn.Module) -> int | None:

@@ -41,7 +41,7 @@ def blocks(rows: Sequence[Layer]) -> list[Layer]:
 def cost_shares(tables: Mapping[str, Sequence[Layer]]) -> Figure:
     """Draw, one panel per network, which share of parameters and of multiply-adds lies in each part."""
     heights = [len(rows) + 1 for rows in tables.values()]
-    figure, axes = plt.subplots(len(tables), 1, figsize=(5.2, 0.42 * sum(heights)), height_ratios=heights)
+    figure, axes = plt.subplots(len(tables), 1, figsize=(5.2, 0.36 * sum(heights)), height_ratios=heights)
     for ax, (name, rows) in zip(np.atleast_1d(axes), tables.items(), strict=True):
         places = np.arange(len(rows))[::-1]
         kinds = {
