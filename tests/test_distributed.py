@@ -222,12 +222,20 @@ def test_an_error_in_a_worker_is_named(tmp_path):
         launch(distributed.main, ["--out", str(tmp_path), "--global-batch-size", "33"])
 
 
+@pytest.mark.slow
 def test_a_program_in_a_file_runs_and_time_has_an_end(tmp_path):
     program = tmp_path / "sleep.py"
-    program.write_text("import sys, time; time.sleep(float(sys.argv[1]))")
-    assert launch(program, ["0"], num_processes=1) > 0
-    with pytest.raises(WorkerError, match="nothing after 3 s"):
-        launch(program, ["600"], num_processes=1, timeout_s=3)
+    note = tmp_path / "pid"
+    program.write_text(
+        "import os, pathlib, sys, time; pathlib.Path(sys.argv[2]).write_text(str(os.getpid())); "
+        "time.sleep(float(sys.argv[1]))"
+    )
+    assert launch(program, ["0", str(note)], num_processes=1) > 0
+    note.unlink()
+    with pytest.raises(WorkerError, match="not done after 12 s"):
+        launch(program, ["600", str(note)], num_processes=1, timeout_s=12)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)  # the worker is gone, too
 
 
 def test_it_needs_no_name_for_this_machine():

@@ -326,6 +326,15 @@ def _explain(report: str) -> str:
     return f"rank {rank} ended with exit code {code} ({reason}); torchrun stopped the others"
 
 
+def _end(process: subprocess.Popen) -> None:
+    """End torchrun and, through it, its workers, which live in sessions of their own."""
+    process.terminate()
+    try:
+        process.communicate(timeout=60)  # torchrun gives its workers 30 s before it kills them
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
 def launch(
     program: Callable[..., object] | Path,
     arguments: Sequence[str] = (),
@@ -346,7 +355,7 @@ def launch(
     num_processes
         At least 1.
     timeout_s
-        After so many seconds everything that was started is killed.
+        After so many seconds everything that was started is ended.
 
     Raises
     ------
@@ -373,10 +382,9 @@ def launch(
     try:
         report, _ = process.communicate(timeout=timeout_s)
     except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        _end(process)
         if isinstance(error, subprocess.TimeoutExpired):
-            raise WorkerError(f"nothing after {timeout_s:.0f} s; everything started was killed") from None
+            raise WorkerError(f"not done after {timeout_s:.0f} s; all processes were ended") from None
         raise
     if process.returncode:
         raise WorkerError(_explain(report))
