@@ -1,5 +1,6 @@
 """LoRA, adapters and the pull towards the start, against values by hand and independent formulas."""
 
+import ast
 import copy
 import pickle
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import chapters
 from tlutils import model_based
 from tlutils.domains import Labelled
 from tlutils.efficient_tuning import (
@@ -312,3 +314,22 @@ def test_model_based_offers_the_same_functions():
     names = ("LoRALinear", "merge_lora", "l2_sp_penalty", "add_lora", "add_adapters")
 
     assert all(getattr(model_based, name).__module__ == "tlutils.efficient_tuning" for name in names)
+
+
+def chapter_function(chapter, name, **scope):
+    """Return what a chapter defines under `name`."""
+    node = chapters.definitions(chapters.ROOT / "chapters" / f"{chapter}.ipynb")[name]
+    exec(compile(ast.unparse(node), chapter, "exec"), scope)
+    return scope[name]
+
+
+def test_the_layer_written_in_the_chapter_is_this_one():
+    theirs = chapter_function("parameter_efficient_tuning", "LoRALinear", nn=nn, torch=torch, copy=copy)
+    base, x = nn.Linear(6, 4), noise(5, 6)
+    here, there = (kind(base, 2, 3.0, new_generator(0)) for kind in (LoRALinear, theirs))
+    assert torch.equal(here.a, there.a)
+    here.b.data = there.b.data = noise(4, 2)
+
+    assert torch.equal(here(x), there(x))
+    assert torch.equal(here.update(), there.update())
+    assert torch.allclose(there.merged()(x), here(x), atol=1e-6)

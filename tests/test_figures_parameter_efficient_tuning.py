@@ -46,6 +46,8 @@ def test_moving_statistics_have_open_markers():
     assert faces[0] != "white"
     assert list(figure.axes[0].lines[-1].get_ydata()) == [0.8, 0.8]
     assert texts(figure.legends[0]) == ["head", "statistics moving"]
+    held = figures.kept_and_won({"far": {("head", "held"): found["head", "held"]}}, before=0.8)
+    assert texts(held.legends[0]) == ["head"]
 
 
 def test_ranks_stand_at_equal_steps():
@@ -88,7 +90,7 @@ def test_trials_are_sorted_and_the_best_is_starred():
     low, high = result("LoRA", 0, 0.5, rate=0.001), result("LoRA", 0, 0.4, rate=0.1)
     pull = [result("L2-SP", 0, 0.3, strength=s) for s in (1.0, 0.1)]
     lines = figures.trial_table([high, low, *pull]).splitlines()
-    assert lines[0].split() == ["far", "held", "L2-SP", "0.1:", "30.0/80*", "1:", "30.0/80*"]
+    assert lines[0].split() == ["far", "held", "L2-SP", "0.1:", "30.0/80*", "1:", "30.0/80"]
     assert lines[1].split() == ["far", "held", "LoRA", "0.001:", "50.0/80*", "0.1:", "40.0/80"]
 
 

@@ -43,11 +43,12 @@ def trial_table(results: Results) -> str:
     lines = []
     for (target, statistics, method), row in sorted(rows.items()):
         key = "strength" if any(result["strength"] for result in row) else "rate"
-        best = max(result["target accuracy"] for result in row)
+        row.sort(key=lambda r: r[key])
+        chosen = max(row, key=lambda r: r["target accuracy"])  # of equals, the first
         shown = "".join(
             f"{r[key]:>9g}: {100 * r['target accuracy']:4.1f}/{100 * r['source accuracy']:2.0f}"
-            + ("*" if r["target accuracy"] == best else " ")
-            for r in sorted(row, key=lambda r: r[key])
+            + ("*" if r is chosen else " ")
+            for r in row
         )
         lines.append(f"{target:7}{statistics:7}{method:9}{shown}")
     return "\n".join(lines)
@@ -101,7 +102,9 @@ def by_rank(results: Results) -> dict[int, Interval]:
 
 def three_looks(rows: Mapping[str, np.ndarray]) -> Figure:
     """Show one row of images per domain; images (n, channels, height, width) with values in [0, 1]."""
-    return image_grid(rows)
+    figure = image_grid(rows)
+    figure.set_dpi(72)
+    return figure
 
 
 def _style(place: int) -> dict[str, Any]:
@@ -169,10 +172,10 @@ def kept_and_won(
         percent_axis(ax.yaxis)
     np.atleast_1d(axes)[-1].set_xlabel("target accuracy in %")
     handles, names = np.atleast_1d(axes)[0].get_legend_handles_labels()
-    handles.append(Line2D([], [], linestyle="none", marker="o", color="0.3", markerfacecolor="white"))
-    figure.legend(
-        handles, [*names, "statistics moving"], loc="outside lower center", ncols=4, fontsize="small"
-    )
+    if any(statistics == "moving" for methods in panels.values() for _, statistics in methods):
+        handles.append(Line2D([], [], linestyle="none", marker="o", color="0.3", markerfacecolor="white"))
+        names.append("statistics moving")
+    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize="small")
     return figure
 
 
