@@ -5,6 +5,7 @@ import json
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -182,6 +183,19 @@ def test_the_table_goes_on_after_a_row_that_does_not_fit():
     assert "ran out of memory" in table[0]["skipped"]
     assert table[0]["step_s"] is None
     assert table[1]["step_s"] > 0
+
+
+def test_jpeg_images_come_back_in_size_and_with_their_label():
+    images = np.stack([np.full((20, 20, 3), shade, dtype=np.uint8) for shade in (0, 102, 255)])
+    found = step_cost.JpegImages(images, [2, 0, 1], size=8)
+    assert len(found) == 3
+    for index, (shade, label) in enumerate(((0.0, 2), (0.4, 0), (1.0, 1))):
+        image, found_label = found[index]
+        assert image.shape == (3, 8, 8)
+        assert (image - shade).abs().max() < 0.02
+        assert found_label == label
+    with pytest.raises(ValueError, match="3 images and 2 labels"):
+        step_cost.JpegImages(images, [0, 1], size=8)
 
 
 def test_other_errors_are_not_hidden():

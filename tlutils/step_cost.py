@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import time
@@ -9,7 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,6 +21,7 @@ from tlutils.lean_gradients import checkpoint_activations
 from tlutils.runtime import autocast_dtype, best_device, out_of_memory_advice
 
 __all__ = [
+    "JpegImages",
     "StepCost",
     "Switches",
     "compile_obstacle",
@@ -76,6 +81,51 @@ class StepCost:
     first_step_s: float = float("nan")
     peak_bytes: int = 0
     skipped: str = ""
+
+
+class JpegImages(torch.utils.data.Dataset):
+    """Images kept as JPEG files in memory and decoded whenever one is asked for, as ImageFolder does.
+
+    Parameters
+    ----------
+    images
+        RGB images in [0, 255].
+    labels
+        One class index per image.
+    size
+        Side of the squares that come out, in pixels, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If there is not one label per image.
+
+    Examples
+    --------
+    >>> image, label = JpegImages(np.zeros((1, 8, 8, 3), dtype=np.uint8), [1], size=4)[0]
+    >>> image.shape, label
+    (torch.Size([3, 4, 4]), 1)
+    """
+
+    def __init__(self, images: UInt8[np.ndarray, "n h w 3"], labels: Sequence[int], size: int) -> None:
+        if len(images) != len(labels):
+            raise ValueError(
+                f"received {len(images)} images and {len(labels)} labels; expected one per image"
+            )
+        self.files, self.labels, self.size = [], [int(label) for label in labels], size
+        for image in images:
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, "JPEG", quality=90)
+            self.files.append(buffer.getvalue())
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return one image (3, size, size), values in [0, 1], and its label."""
+        image = Image.open(io.BytesIO(self.files[index])).resize((self.size, self.size))
+        return torch.from_numpy(np.array(image)).movedim(2, 0) / 255, self.labels[index]
 
 
 def compile_obstacle(device: torch.device | str) -> str:
@@ -237,10 +287,6 @@ def step_cost(
     On a GPU memory is what torch's allocator hands out at the worst moment; on a CPU it is what the profiler
     sees tensors take, which is the same quantity. The cost of choosing kernels is in the first step.
 
-    Source
-    ------
-    Own derivation, see the chapter on fine-tuning on a GPU.
-
     Examples
     --------
     >>> batch = torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64)
@@ -333,10 +379,6 @@ def cost_table(
     ------
     ValueError
         As in `step_cost`.
-
-    Source
-    ------
-    Own derivation, see the chapter on fine-tuning on a GPU.
 
     Examples
     --------
