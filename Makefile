@@ -42,6 +42,8 @@ lint: $(INSTALLED)  ## ruff, the house rules for chapters and tests, the workflo
 
 data: $(INSTALLED)  ## fetch and check every data set that is not there yet (TLUTILS_DATA names the folder)
 	@$(BIN)/python -c 'from tlutils import datasets as d; [print(n, *d.load(n).images.shape) for n in d.available()]'
+	@$(BIN)/python -c 'from tlutils import tabular as t; [print(n, d, *t.load(n, d).x.shape) for n in t.available() for d in t.domain_names(n)]'
+	@$(BIN)/python -c 'from tlutils import photographs as p; [print(n, p.fingerprint(n)) for n in p.available()]'
 
 execute: $(INSTALLED)  ## re-run the chapters and store their outputs (CHAPTER=name for one)
 	@$(BIN)/python scripts/execute.py $(CHAPTER)

@@ -78,7 +78,9 @@ def test_cells_are_short(path):
 def test_figures_have_caption_name_and_alternative_text(path):
     names = []
     for cell in cells(path):
-        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
+        if any(
+            {"image/png", "image/jpeg"} & set(output.get("data", {})) for output in cell.get("outputs", [])
+        ):
             layout = cell["metadata"].get("mystnb", {})
             names.append(layout["figure"]["name"])
             assert len(layout["figure"]["caption"]) > 40, "the caption says what to see"

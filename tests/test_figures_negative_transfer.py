@@ -39,3 +39,9 @@ def test_lab_says_where_the_gain_ends():
     lab = figures.dial_lab([0.0, 1.0], {"spoiled": {3: rows, 9: rows}})
     assert "spoiled at 0.62" in lab["describe"](budget=3)
     assert lab["start"] == {"budget": 9}
+
+
+def test_ranks_leave_the_diagonal_out_and_share_ties():
+    table = np.array([[np.nan, 3.0, 1.0], [1.0, np.nan, 5.0], [4.0, 0.0, np.nan]])
+    ranked = figures.off_diagonal_ranks(table)
+    assert ranked.tolist() == [[0, 4, 2.5], [2.5, 0, 6], [5, 1, 0]]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tlutils import runs
+from tlutils import photographs, runs
 from tlutils.provenance import code_digest
 from tlutils.runs import Outcome, RunError, StaleRunWarning, round_to_half, train_or_replay
 
@@ -271,3 +271,10 @@ def test_data_of_a_run_may_be_feature_vectors():
     digest = runs._data_digest("office_caltech10_surf")
     assert len(digest) == 64
     assert digest != runs._data_digest("office_caltech10_googlenet")
+
+
+@pytest.mark.usefixtures("data_root")
+def test_data_of_a_run_may_be_photographs():
+    digest = runs._data_digest("hymenoptera")
+    assert digest == photographs.fingerprint("hymenoptera")
+    assert digest != runs._data_digest("office_caltech10")

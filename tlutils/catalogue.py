@@ -104,6 +104,57 @@ class TableInfo(DatasetInfo):
     parts: tuple[tuple[str, str, int], ...] = ()
 
 
+@dataclass(frozen=True)
+class PhotographInfo:
+    """What is known of a set of photographs before it is read.
+
+    Parameters
+    ----------
+    name
+        The name that `load` takes.
+    title
+        The name that people use.
+    url
+        The page of its makers, or of the repository that it comes from.
+    licence
+        Its terms, as far as any are stated.
+    citation
+        Whom to cite.
+    note
+        How what is downloaded is checked, and which copies serve as well.
+    class_names
+        The name of each class and of its folder, in the order of the labels.
+    parts
+        (part, number of photographs).
+    folders
+        Places below the data folder where the parts may lie, the originals first.
+    num_bytes
+        Size of the download, in bytes; about that where nobody states it.
+    address
+        Where it is downloaded from: an archive (https) or a repository.
+    digest
+        SHA-256 of the archive, or the id of the commit of the repository.
+    """
+
+    name: str
+    title: str
+    url: str
+    licence: str
+    citation: str
+    note: str
+    class_names: tuple[str, ...]
+    parts: tuple[tuple[str, int], ...]
+    folders: tuple[str, ...]
+    num_bytes: int
+    address: str
+    digest: str
+
+    @property
+    def archive(self) -> str:
+        """Place of the downloaded archive below the data folder; empty where a repository is fetched."""
+        return self.address.rpartition("/")[2] if self.address.endswith(".zip") else ""
+
+
 _MNIST_HOSTS = (
     "http://yann.lecun.com/exdb/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",

@@ -11,7 +11,37 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LoadReport", "freeze", "load_matching", "parameter_groups", "unfreeze"]
+from tlutils.efficient_tuning import (
+    Adapter,
+    LoRAConv2d,
+    LoRALinear,
+    add_adapters,
+    add_lora,
+    l2_sp_penalty,
+    merge_lora,
+)
+from tlutils.extraction import extract_features
+from tlutils.heads import find_heads, replace_head
+from tlutils.transferred_features import TransferredFeatures
+
+__all__ = [
+    "Adapter",
+    "LoRAConv2d",
+    "LoRALinear",
+    "LoadReport",
+    "TransferredFeatures",
+    "add_adapters",
+    "add_lora",
+    "extract_features",
+    "find_heads",
+    "freeze",
+    "l2_sp_penalty",
+    "load_matching",
+    "merge_lora",
+    "parameter_groups",
+    "replace_head",
+    "unfreeze",
+]
 
 
 def _use_stored_statistics(layer: nn.Module, _inputs: Any) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tlutils import datasets, tabular
+from tlutils import datasets, photographs, tabular
 from tlutils.files import write_atomically
 from tlutils.provenance import code_digest
 from tlutils.runtime import best_device, environment
@@ -281,8 +281,13 @@ def train_or_replay(
 
 
 def _data_digest(dataset: str) -> str:
-    """Return a SHA-256 over all examples and labels of a data set, training part first."""
+    """Return a SHA-256 over all examples and labels of a data set, training part first.
+
+    Of photographs it is over their files, because what a file decodes to depends on the decoder.
+    """
     digest = hashlib.sha256()
+    if dataset in photographs.available():
+        return photographs.fingerprint(dataset)
     if dataset in tabular.available():
         for domain, split, _ in tabular.describe(dataset).parts:
             digest.update(tabular.load(dataset, domain, split).sha256.encode())

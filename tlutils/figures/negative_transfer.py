@@ -9,12 +9,21 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from scipy import stats
 
 from tlutils.plotting import COLOURS, MARKERS, percent_axis
 from tlutils.repeats import mean_interval
 from tlutils.transferability import smallest_believable_gain
 
-__all__ = ["dial_lab", "gain_tables", "guard_lines", "pair_table", "score_panels", "zero_crossing"]
+__all__ = [
+    "dial_lab",
+    "gain_tables",
+    "guard_lines",
+    "off_diagonal_ranks",
+    "pair_table",
+    "score_panels",
+    "zero_crossing",
+]
 
 
 def zero_crossing(levels: Sequence[float], gains: Sequence[float]) -> float:
@@ -46,6 +55,19 @@ def gain_tables(
         dial: {budget: np.array([*rows.values()]) for budget, rows in by_budget.items()}
         for dial, by_budget in found.items()
     }
+
+
+def off_diagonal_ranks(table: np.ndarray) -> np.ndarray:
+    """Return a square table with its off-diagonal entries replaced by their ranks, and 0 on the diagonal.
+
+    Examples
+    --------
+    >>> off_diagonal_ranks(np.array([[9.0, 0.7], [0.2, 9.0]])).tolist()
+    [[0.0, 2.0], [1.0, 0.0]]
+    """
+    ranked, off = np.zeros(table.shape), ~np.eye(len(table), dtype=bool)
+    ranked[off] = stats.rankdata(table[off])
+    return ranked
 
 
 def pair_table(cases: Sequence[Mapping[str, Any]], names: Sequence[str], key: str) -> np.ndarray:

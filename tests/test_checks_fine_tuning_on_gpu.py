@@ -1,0 +1,123 @@
+"""Each likely mistake in the exercises of the chapter `fine_tuning_on_gpu` is named."""
+
+import math
+
+import pytest
+from torch.nn import functional
+
+from tlutils.exercises import verdict
+from tlutils.lean_gradients import accumulate_gradients
+
+NUMBERS = {"sgd": 2, "momentum": 3, "adamw": 4}
+
+
+def parts_of(x, y, num_parts):
+    return zip(x.tensor_split(num_parts), y.tensor_split(num_parts), strict=True)
+
+
+def summed(model, x, y, num_parts):
+    for part_x, part_y in parts_of(x, y, num_parts):
+        functional.cross_entropy(model(part_x), part_y).backward()
+
+
+def alike(model, x, y, num_parts):
+    for part_x, part_y in parts_of(x, y, num_parts):
+        (functional.cross_entropy(model(part_x), part_y) / num_parts).backward()
+
+
+def wiped(model, x, y, num_parts):
+    for part_x, part_y in parts_of(x, y, num_parts):
+        model.zero_grad()
+        (functional.cross_entropy(model(part_x), part_y) / num_parts).backward()
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda *_: None, "no gradient afterwards"),
+        (summed, "7 times too large"),
+        (wiped, "last part alone"),
+        (alike, "not equally large"),
+        (lambda m, x, y, n: accumulate_gradients(m, 2 * x, y, n), "begins with"),
+    ],
+)
+def test_mistakes_in_an_accumulation_are_named(answer, says):
+    is_right, sentence = verdict("fine_tuning_on_gpu/gradient_in_parts", answer)
+    assert not is_right
+    assert says in sentence
+
+
+def test_the_right_accumulation_passes():
+    assert verdict("fine_tuning_on_gpu/gradient_in_parts", accumulate_gradients)[0]
+
+
+def factor(step, num_steps, num_warmup, *, first=1, since=None):
+    if step < num_warmup:
+        return (step + first) / num_warmup
+    since = num_warmup if since is None else since
+    return 0.5 * (1 + math.cos(math.pi * (step - since) / (num_steps - since)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda *_: None, "expected a number"),
+        (lambda *a: factor(*a, first=0), "learns nothing"),
+        (lambda *a: factor(*a, since=0), "jumps down"),
+        (lambda *_: 0.5, "expected 0.1000"),
+    ],
+)
+def test_mistakes_in_a_schedule_are_named(answer, says):
+    is_right, sentence = verdict("fine_tuning_on_gpu/warm_up_factor", answer)
+    assert not is_right
+    assert says in sentence
+
+
+def test_the_right_schedule_passes():
+    assert verdict("fine_tuning_on_gpu/warm_up_factor", factor)[0]
+
+
+def by(*keys):
+    return lambda looks: max(range(len(looks)), key=lambda i: tuple(looks[i][key] for key in keys))
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (by("train"), "learned by heart"),
+        (by("test"), "must not choose"),
+        (by("validation"), "lower validation loss"),
+        (lambda looks: looks[2], "expected the index"),
+    ],
+)
+def test_mistakes_in_a_choice_are_named(answer, says):
+    is_right, sentence = verdict("fine_tuning_on_gpu/best_epoch", answer)
+    assert not is_right
+    assert says in sentence
+
+
+def test_the_right_choice_passes():
+    def answer(looks):
+        return max(range(len(looks)), key=lambda i: (looks[i]["validation"], -looks[i]["loss"]))
+
+    assert verdict("fine_tuning_on_gpu/best_epoch", answer)[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (lambda *_: ..., "expected a number of bytes"),
+        (lambda n, o: 4 * n * (NUMBERS[o] - 1), "missing"),
+        (lambda n, o: n * NUMBERS[o], "asked for bytes"),
+        (lambda n, _: 8 * n, "what does the optimiser remember"),
+        (lambda n, _: 5 * n, "expected 320 bytes"),
+    ],
+)
+def test_mistakes_in_a_bill_are_named(answer, says):
+    is_right, sentence = verdict("fine_tuning_on_gpu/bytes_per_parameter", answer)
+    assert not is_right
+    assert says in sentence
+
+
+def test_the_right_bill_passes():
+    assert verdict("fine_tuning_on_gpu/bytes_per_parameter", lambda n, o: 4 * n * NUMBERS[o])[0]
