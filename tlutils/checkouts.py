@@ -60,7 +60,7 @@ def fetch_folder(
 
     Raises
     ------
-    DatasetError
+    downloads.DatasetError
         There is no git, no network, no such commit or no room, or what came is damaged.
     """
     if (git := shutil.which("git")) is None:
@@ -104,7 +104,7 @@ def _verify(git: str, repository: Path, url: str, commit: str, paths: tuple[str,
 
     Raises
     ------
-    DatasetError
+    downloads.DatasetError
         Something is not what the commit's id stands for.
     """
     head = _run(git, repository, "rev-parse", "HEAD^{commit}").decode().strip()

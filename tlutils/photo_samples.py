@@ -41,7 +41,7 @@ def load_samples(
     ------
     ValueError
         Unknown name, a set that comes as one archive, no paths, or a size below 1.
-    DatasetError
+    downloads.DatasetError
         They cannot be fetched or stored, or one is unreadable.
     """
     info = photographs.describe(name)

@@ -167,7 +167,7 @@ def fetch(name: str, variant: str | None = None, *, root: str | os.PathLike | No
     ------
     ValueError
         As in `describe`.
-    DatasetError
+    downloads.DatasetError
         If the host refuses or cannot be reached, what comes is cut short or has another checksum, or it
         cannot be stored. Nothing is then left behind.
 
@@ -275,7 +275,7 @@ def load_file(model: nn.Module, path: str | os.PathLike) -> nn.Module:
 
     Raises
     ------
-    DatasetError
+    downloads.DatasetError
         If the file is missing, truncated, no file of weights, or a pickle with anything but tensors in it,
         which could run code and is not opened.
     ValueError
@@ -313,7 +313,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
 
     Raises
     ------
-    DatasetError
+    downloads.DatasetError
         The file is damaged, or is a pickle with code in it.
     """
     try:

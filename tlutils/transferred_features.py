@@ -121,7 +121,7 @@ class TransferredFeatures(nn.Module):
         If a layer or mapping is unknown (with the nearest names), a target layer is called more than once,
         both networks are one object, images of this shape do not fit a network, or a GPU is demanded where
         none is.
-    DatasetError
+    downloads.DatasetError
         If ImageNet weights are asked for and cannot be had.
 
     Notes
