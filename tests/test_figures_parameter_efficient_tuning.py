@@ -90,8 +90,8 @@ def test_trials_are_sorted_and_the_best_is_starred():
     low, high = result("LoRA", 0, 0.5, rate=0.001), result("LoRA", 0, 0.4, rate=0.1)
     pull = [result("L2-SP", 0, 0.3, strength=s) for s in (1.0, 0.1)]
     lines = figures.trial_table([high, low, *pull]).splitlines()
-    assert lines[0].split() == ["far", "held", "L2-SP", "0.1:", "30.0/80*", "1:", "30.0/80"]
-    assert lines[1].split() == ["far", "held", "LoRA", "0.001:", "50.0/80*", "0.1:", "40.0/80"]
+    assert lines[0].split() == ["far", "held", "L2-SP", "0.1", "30.0/80*", "1", "30.0/80"]
+    assert lines[1].split() == ["far", "held", "LoRA", "0.001", "50.0/80*", "0.1", "40.0/80"]
 
 
 def test_differences_are_paired():

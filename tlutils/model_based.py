@@ -22,6 +22,7 @@ from tlutils.efficient_tuning import (
 )
 from tlutils.extraction import extract_features
 from tlutils.heads import find_heads, replace_head
+from tlutils.normalisation import reestimate_statistics
 from tlutils.transferred_features import TransferredFeatures
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "load_matching",
     "merge_lora",
     "parameter_groups",
+    "reestimate_statistics",
     "replace_head",
     "unfreeze",
 ]

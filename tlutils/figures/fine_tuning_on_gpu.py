@@ -96,7 +96,7 @@ def mistakes(
     matrix = confusion_matrix(predictions, labels, len(class_names))
     wrong = torch.nonzero(predictions != labels).flatten()
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)[:8]].tolist()
-    figure = plt.figure(figsize=(6.4, 2.9))
+    figure = plt.figure(figsize=(6.4, 2.9), dpi=80)  # photographs: a finer one weighs 200 kB
     grid = figure.add_gridspec(2, 6)
     confusion(figure.add_subplot(grid[:, :2]), matrix.numpy(), class_names)
     for place, index in enumerate(worst):

@@ -46,11 +46,11 @@ def trial_table(results: Results) -> str:
         row.sort(key=lambda r: r[key])
         chosen = max(row, key=lambda r: r["target accuracy"])  # of equals, the first
         shown = "".join(
-            f"{r[key]:>9g}: {100 * r['target accuracy']:4.1f}/{100 * r['source accuracy']:2.0f}"
+            f"{r[key]:>6g} {100 * r['target accuracy']:4.1f}/{100 * r['source accuracy']:2.0f}"
             + ("*" if r is chosen else " ")
             for r in row
         )
-        lines.append(f"{target:7}{statistics:7}{method:9}{shown}")
+        lines.append(f"{target:7}{statistics:7}{method:8} {shown}")
     return "\n".join(lines)
 
 
