@@ -17,11 +17,11 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.spawn import get_executable
 from pathlib import Path
 from typing import Any
 
@@ -367,7 +367,7 @@ def launch(
     if num_processes < 1:
         raise ValueError(f"num_processes is {num_processes}; expected at least 1")
     command = [
-        sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={num_processes}",
+        os.fsdecode(get_executable()), "-m", "torch.distributed.run", f"--nproc-per-node={num_processes}",
         "--max-restarts=0", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1",
     ]  # fmt: skip
     command += [str(program)] if isinstance(program, Path) else ["-m", program.__module__]
