@@ -22,6 +22,7 @@ LEVELS = {
     "normalisation": 2, "extraction": 2, "feature_mappings": 2, "generative": 2,
     "training": 3, "transferred_features": 3, "model_based": 3, "step_cost": 3, "runs": 3, "repeats": 3,
     "plotting": 4, "widgets": 4, "exercises": 4, "chooser": 4,
+    "distributed": 3, "step_times": 3, "tasks": 3,
 }  # fmt: skip
 
 
