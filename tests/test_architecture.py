@@ -14,7 +14,7 @@ LEVELS = {
     "runtime": 0, "files": 0, "downloads": 0, "checkouts": 0, "catalogue": 0, "drawn": 0, "toys": 0,
     "cost_model": 0,
     "datasets": 1, "tabular": 1, "photographs": 1, "photo_samples": 1, "domains": 1,
-    "augmentation": 0, "kernels": 1, "models": 1, "vision_transformer": 1, "layer_table": 1, "pretrained": 1,
+    "augmentation": 0, "kernels": 1, "models": 1, "layer_table": 1, "pretrained": 1,
     "metrics": 1, "transferability": 1, "provenance": 1,
     "density_ratio": 2, "instance_based": 2, "weighted_classifier": 2,
     "coral": 2, "feature_based": 2, "estimators": 2, "heads": 2, "efficient_tuning": 2,

@@ -42,7 +42,8 @@ def test_one_worker_talks_to_nobody():
 
 
 def test_step_time_money_and_efficiency_by_hand():
-    # 16 examples at 2 a second: 8 s alone. Two workers: 4 s, and 2 messages of 0.25 s and 8 bytes at 8 a second.
+    # 16 examples at 2 a second: 8 s alone.
+    # Two workers: 4 s, and 2 messages of 0.25 s and 8 bytes at 8 a second.
     assert JOB.step_seconds(CLUSTER, 1) == 8
     assert JOB.talk_seconds(CLUSTER, 2) == pytest.approx(2.5)
     assert JOB.step_seconds(CLUSTER, 2) == pytest.approx(6.5)
