@@ -1,7 +1,5 @@
 """Each likely mistake in the exercises of the chapter `fine_tuning_on_gpu` is named."""
 
-import math
-
 import pytest
 from torch.nn import functional
 
@@ -49,32 +47,6 @@ def test_mistakes_in_an_accumulation_are_named(answer, says):
 
 def test_the_right_accumulation_passes():
     assert verdict("fine_tuning_on_gpu/gradient_in_parts", accumulate_gradients)[0]
-
-
-def factor(step, num_steps, num_warmup, *, first=1, since=None):
-    if step < num_warmup:
-        return (step + first) / num_warmup
-    since = num_warmup if since is None else since
-    return 0.5 * (1 + math.cos(math.pi * (step - since) / (num_steps - since)))
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (lambda *_: None, "expected a number"),
-        (lambda *a: factor(*a, first=0), "learns nothing"),
-        (lambda *a: factor(*a, since=0), "jumps down"),
-        (lambda *_: 0.5, "expected 0.1000"),
-    ],
-)
-def test_mistakes_in_a_schedule_are_named(answer, says):
-    is_right, sentence = verdict("fine_tuning_on_gpu/warm_up_factor", answer)
-    assert not is_right
-    assert says in sentence
-
-
-def test_the_right_schedule_passes():
-    assert verdict("fine_tuning_on_gpu/warm_up_factor", factor)[0]
 
 
 def by(*keys):

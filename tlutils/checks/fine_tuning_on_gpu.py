@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -68,31 +67,6 @@ def _sum_of_parts(x: Tensor, y: Tensor, num_parts: int) -> Tensor:
     for part_x, part_y in zip(x.tensor_split(num_parts), y.tensor_split(num_parts), strict=True):
         functional.cross_entropy(model(part_x), part_y).backward()
     return model.weight.grad
-
-
-def warm_up_factor(function: Callable) -> str:
-    """Check a schedule that rises on a line and falls along a cosine."""
-    num_steps, num_warmup = 100, 10
-    for step in (0, 1, 9, 10, 55, 99):
-        found = function(step, num_steps, num_warmup)
-        if not isinstance(found, int | float):
-            raise Wrong(f"the factor is {found!r}; expected a number.")
-        if step < num_warmup:
-            expected = (step + 1) / num_warmup
-        else:
-            expected = 0.5 * (1 + math.cos(math.pi * (step - num_warmup) / (num_steps - num_warmup)))
-        if math.isclose(found, expected, abs_tol=1e-6):
-            continue
-        if step == 0 and found == 0:
-            raise Wrong("the first step has rate 0 and learns nothing; begin with 1 / num_warmup.")
-        late = 0.5 * (1 + math.cos(math.pi * step / num_steps))
-        if step >= num_warmup and math.isclose(found, late, abs_tol=1e-6):
-            raise Wrong(
-                f"at step {step} the cosine counts from step 0, so that the rate jumps down when the warm-up "
-                "ends; count from there."
-            )
-        raise Wrong(f"at step {step} the factor is {found:.4f}; expected {expected:.4f}.")
-    return "rises on a line to 1, falls along a cosine, and nowhere jumps."
 
 
 def best_epoch(function: Callable) -> str:
