@@ -142,14 +142,16 @@ class TestRight:
 
 
 class TestWrong:
-    def check(self, url: str, commit: str, target: Path, message: str) -> None:
+    def assert_refused(self, url: str, commit: str, target: Path, message: str) -> None:
         with pytest.raises(DatasetError, match=message):
             fetch_folder(url, commit, "images", target, 1000)
         assert left_in(target.parent) == []
 
     def test_unknown_commit(self, origin, target):
         commit_files(origin, CONTENT)
-        self.check(origin.as_uri(), "0123456789" * 4, target, r"(?s)has no commit 0123456789.*yourself")
+        self.assert_refused(
+            origin.as_uri(), "0123456789" * 4, target, r"(?s)has no commit 0123456789.*yourself"
+        )
 
     def test_another_commit_than_asked_for(self, origin, target, monkeypatch):
         first = commit_files(origin, CONTENT)
@@ -160,11 +162,13 @@ class TestWrong:
             check_out(git_path, folder, url, second, paths)
 
         monkeypatch.setattr(checkouts, "_check_out", give_another)
-        self.check(origin.as_uri(), first, target, f"gave commit {second} where {first} was asked for")
+        self.assert_refused(
+            origin.as_uri(), first, target, f"gave commit {second} where {first} was asked for"
+        )
 
     def test_no_such_folder(self, origin, target):
         commit = commit_files(origin, {"other/1.bin": b"1"})
-        self.check(origin.as_uri(), commit, target, "has not all of images/|could not be fetched")
+        self.assert_refused(origin.as_uri(), commit, target, "has not all of images/|could not be fetched")
 
     @pytest.mark.parametrize("how", ["truncated", "flipped", "exchanged", "gone"])
     def test_damaged_object(self, origin, target, how):
@@ -184,45 +188,51 @@ class TestWrong:
             middle = len(content) // 2
             flipped = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
             path.write_bytes(content[:middle] if how == "truncated" else flipped)
-        self.check(origin.as_uri(), commit, target, r"(?s)could not be fetched whole.*Git says.*load again")
+        self.assert_refused(
+            origin.as_uri(), commit, target, r"(?s)could not be fetched whole.*Git says.*load again"
+        )
 
     def test_file_that_checkout_has_changed(self, origin, target):
         # Attributes of the repository itself make git write other bytes than the commit records.
         commit = commit_files(origin, {".gitattributes": b"*.txt text eol=crlf\n", "images/a.txt": b"1\n2\n"})
-        self.check(origin.as_uri(), commit, target, "images/a.txt from .* is not what commit")
+        self.assert_refused(origin.as_uri(), commit, target, "images/a.txt from .* is not what commit")
 
     def test_link_out_of_the_folder(self, origin, target):
         (origin / "images").mkdir()
         (origin / "images/a").symlink_to("/etc/passwd")
         commit = commit_files(origin, {"images/b": b""})
-        self.check(origin.as_uri(), commit, target, "images/a from .* is not what commit")
+        self.assert_refused(origin.as_uri(), commit, target, "images/a from .* is not what commit")
 
     def test_git_is_not_installed(self, origin, target, tmp_path, monkeypatch):
         commit = commit_files(origin, CONTENT)
         monkeypatch.setenv("PATH", str(tmp_path))
-        self.check(origin.as_uri(), commit, target, "git is needed .* not installed. Install it")
+        self.assert_refused(origin.as_uri(), commit, target, "git is needed .* not installed. Install it")
 
     def test_no_network(self, target):
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{closed.getsockname()[1]}/a.git"
-        self.check(url, "0" * 40, target, r"(?s)could not be fetched whole.*connect.*Connect to the network")
+        self.assert_refused(
+            url, "0" * 40, target, r"(?s)could not be fetched whole.*connect.*Connect to the network"
+        )
 
     def test_too_little_room_to_begin(self, origin, target, monkeypatch):
         commit = commit_files(origin, CONTENT)
         usage = shutil._ntuple_diskusage(10**6, 10**6 - 1999, 1999)
         monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-        self.check(origin.as_uri(), commit, target, r"no space left for images .*TLUTILS_DATA")
+        self.assert_refused(origin.as_uri(), commit, target, r"no space left for images .*TLUTILS_DATA")
 
     def test_disk_full_on_the_way(self, target, tmp_path, monkeypatch):
         use_fake_git(
             tmp_path, monkeypatch, "echo 'fatal: write error: No space left on device' >&2; exit 128"
         )
-        self.check("https://example.org/a.git", "0" * 40, target, r"no space left for images .*TLUTILS_DATA")
+        self.assert_refused(
+            "https://example.org/a.git", "0" * 40, target, r"no space left for images .*TLUTILS_DATA"
+        )
 
     def test_git_that_dies_without_a_word(self, target, tmp_path, monkeypatch):
         use_fake_git(tmp_path, monkeypatch, "exit 3")
-        self.check("https://example.org/a.git", "0" * 40, target, "git ended with status 3")
+        self.assert_refused("https://example.org/a.git", "0" * 40, target, "git ended with status 3")
 
     def test_parent_that_cannot_be_made(self, origin, tmp_path):
         commit = commit_files(origin, CONTENT)

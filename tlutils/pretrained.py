@@ -242,7 +242,7 @@ def load(name: str, variant: str | None = None, *, root: str | os.PathLike | Non
 
     Raises
     ------
-    ValueError, DatasetError
+    ValueError, downloads.DatasetError
         As in `fetch` and `load_file`; also if a file that was already there has another checksum.
     """
     info = describe(name, variant)
