@@ -23,7 +23,7 @@ it was stored fails the tests. This page is written from the stored runs at ever
 """
 NO_RUNS = "\nNo run is stored yet.\n"
 WIDTH = 66  # characters in a line of settings or results
-MAX_NUMBERS = 60  # of a long list of numbers, so many are printed
+MAX_NUMBERS = 20  # of a long list of numbers, so many are printed
 
 
 def duration(seconds: float) -> str:

@@ -83,7 +83,7 @@ def test_the_page_of_the_numbers_says_where_a_run_comes_from(program, tmp_path):
     page = program("numbers_page").page(tmp_path)
 
     for fact in ("`small/run`", "0, 1", "mnist", "2026-01-02", "cpu (x86_64)", "3.3 min", "0000000000000000",
-                 "run.model.0.safetensors", '"accuracy": 0.5', "0.1235", "40 more"):  # fmt: skip
+                 "run.model.0.safetensors", '"accuracy": 0.5', "0.1235", "80 more"):  # fmt: skip
         assert fact in page
 
 
