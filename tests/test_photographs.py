@@ -21,7 +21,7 @@ from PIL import Image
 from test_checkouts import commit_files, serve
 from test_downloads import Host, files_in
 
-from tlutils import checkouts, downloads, photographs
+from tlutils import checkouts, datasets, downloads, photographs
 from tlutils.downloads import DatasetError
 from tlutils.photographs import PHOTOGRAPHS
 
@@ -155,6 +155,7 @@ class TestSquares:
     def test_what_comes_back(self, folder):
         photos = photographs.load("hymenoptera", "train", size=8, root=folder)
         assert photos.name == "hymenoptera/train"
+        assert isinstance(photos, datasets.ImageSet)
         assert photos.paths == ("ants/a.jpg", "ants/b.png", "bees/c.JPEG")
         assert photos.labels.tolist() == [0, 0, 1]
         assert photos.labels.dtype == np.int64

@@ -6,7 +6,6 @@ The photographs have all sizes; `load` makes squares of them. The result is kept
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import io
 import os
@@ -19,12 +18,13 @@ from numbers import Integral
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 
 from tlutils import checkouts, downloads
 from tlutils.catalogue import PhotographInfo
+from tlutils.datasets import ImageSet
 from tlutils.downloads import DatasetError
-from tlutils.tabular import TABLES
+from tlutils.tabular import TABLES, _guess
 
 __all__ = [
     "PHOTOGRAPHS",
@@ -85,37 +85,16 @@ PHOTOGRAPHS: dict[str, PhotographInfo] = {
 
 
 @dataclass(frozen=True)
-class PhotographSet:
-    """Photographs of one size with labels.
+class PhotographSet(ImageSet):
+    """Photographs of one size, RGB, with labels in ascending order; its name is `name/part`.
 
     Parameters
     ----------
-    name
-        The name of the set and of its part, `name/part`.
-    images
-        RGB images in [0, 255].
-    labels
-        Index into `class_names` for each image, in ascending order.
-    class_names
-        The name of each class.
     paths
         The file of each image, as `class/file`.
     """
 
-    name: str
-    images: UInt8[np.ndarray, "n size size 3"]
-    labels: Int64[np.ndarray, " n"]
-    class_names: tuple[str, ...]
     paths: tuple[str, ...]
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.labels)
-
-    @property
-    def sha256(self) -> str:
-        """SHA-256 over the images' bytes followed by the labels' (little-endian int64), in hexadecimal."""
-        return downloads.sha256(self.images, self.labels)
 
 
 def available() -> tuple[str, ...]:
@@ -239,13 +218,6 @@ def fingerprint(name: str, *, root: str | os.PathLike | None = None) -> str:
         for path, read in files.items():
             digest.update(f"{part}/{path} {hashlib.sha256(read()).hexdigest()}\n".encode())
     return digest.hexdigest()
-
-
-def _guess(name: object, known: tuple[str, ...]) -> str:
-    """Return the end of a message about an unknown name: the nearest ones, and all there are."""
-    near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.4)
-    guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"{guess} There are: {', '.join(known)}."
 
 
 Files = dict[str, Callable[[], bytes]]
