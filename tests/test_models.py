@@ -8,6 +8,7 @@ from torch import nn
 
 from tlutils.models import (
     Classifier,
+    MirrorAverage,
     ResidualBlock,
     Standardise,
     lenet,
@@ -15,6 +16,7 @@ from tlutils.models import (
     replace_head,
     residual_network,
 )
+from tlutils.runtime import new_generator
 
 
 def test_lenet_parameters_add_up():
@@ -149,3 +151,22 @@ def test_residual_network_refuses_what_makes_no_sense(arguments, message):
     if "std" in arguments:
         with pytest.raises(ValueError, match=message):
             Standardise(arguments["std"], arguments["std"])
+
+
+def test_mirror_average_answers_the_same_for_an_image_and_its_mirror_image():
+    model, x = (
+        residual_network(3, mean=(0.5,), std=(0.5,), seed=1).eval(),
+        torch.rand(5, 1, 12, 10, generator=new_generator(0)),
+    )
+    with torch.no_grad():
+        found, mirrored = MirrorAverage(model)(x), MirrorAverage(model)(x.flip(-1))
+        assert torch.allclose(found, mirrored, atol=1e-6)
+        assert torch.allclose(found, torch.stack([model(x), model(x.flip(-1))]).mean(dim=0), atol=1e-6)
+
+
+def test_mirror_average_changes_nothing_for_symmetric_images():
+    model = lenet(seed=2).eval()
+    x = torch.rand(4, 1, 28, 14, generator=new_generator(0))
+    x = torch.cat([x, x.flip(-1)], dim=-1)
+    with torch.no_grad():
+        assert torch.allclose(MirrorAverage(model)(x), model(x), atol=1e-6)

@@ -14,6 +14,7 @@ from tlutils.runtime import seeded
 
 __all__ = [
     "Classifier",
+    "MirrorAverage",
     "ResidualBlock",
     "Standardise",
     "lenet",
@@ -56,6 +57,32 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Float[Tensor, "n num_classes"]:
         return self.head(self.backbone(x))
+
+
+class MirrorAverage(nn.Module):
+    """Answer with the mean of the logits for an image and for its mirror image.
+
+    Only for classes that a mirror does not change: clothes and objects, never digits or letters.
+
+    Parameters
+    ----------
+    model
+        Maps images (n, channels, height, width) to logits. It is wrapped, not copied.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False))
+    >>> with torch.no_grad(): _ = model[1].weight.copy_(torch.tensor([[1.0, 3.0]]))
+    >>> MirrorAverage(model)(torch.tensor([[[[1.0, 0.0]]]])).item()
+    2.0
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Float[Tensor, "n channels h w"]) -> Float[Tensor, "n num_classes"]:
+        return (self.model(x) + self.model(x.flip(-1))) / 2
 
 
 def _conv_block(in_channels: int, out_channels: int, norm: bool) -> list[nn.Module]:

@@ -1,0 +1,49 @@
+"""Pictures, figures and the laboratory of the chapter from MNIST to Fashion-MNIST."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from tlutils.figures import mnist_to_fashion as figures
+
+
+def test_pictures_come_back_from_hexadecimal_digits():
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    assert np.array_equal(figures.from_hex(pictures.tobytes().hex()), pictures)
+
+
+@pytest.mark.parametrize("text", ["", "00ff0a"])
+def test_part_of_a_picture_is_refused(text):
+    with pytest.raises(ValueError, match="positive multiple of 2×2"):
+        figures.from_hex(text, size=2)
+
+
+def test_neck_lab_shows_originals_and_copies_in_turn():
+    pictures = {
+        name: np.full((4, 28, 28), value, np.uint8) for name, value in (("digits", 3), ("clothes", 9))
+    }
+    copies = {
+        64: {name: x + 1 for name, x in pictures.items()},
+        16: {name: x + 2 for name, x in pictures.items()},
+    }
+    errors = {64: {"digits": 0.01, "clothes": 0.0254}, 16: {"digits": 0.1, "clothes": 0.2}}
+    lab = figures.neck_lab(pictures, copies, errors, start=64)
+    assert lab["width"] == [64, 16]
+    assert lab["start"] == {"width": 64}
+    said = lab["describe"](width=64)
+    assert said == "64 numbers for 784 pixels: mean squared error 0.010 on digits and 0.025 on clothes."
+    figure = lab["draw"](width=16)
+    shown = [int(ax.images[0].get_array()[0, 0]) for ax in figure.axes[::4]]
+    assert shown == [3, 5, 9, 11]
+    plt.close(figure)
+
+
+def test_recall_bars_show_mean_and_every_seed():
+    recalls = {"scratch": np.array([[0.2, 0.8], [0.4, 0.9]]), "read": np.array([[0.5, 0.5], [0.5, 0.7]])}
+    figure = figures.recall_bars(recalls, ("bag", "shirt"))
+    lines = figure.axes[0].lines
+    assert len(lines) == 2 * (1 + 2)
+    assert lines[0].get_xdata() == pytest.approx([30, 85])
+    assert lines[1].get_xdata() == pytest.approx([20, 80])
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["bag", "shirt"]
+    plt.close(figure)

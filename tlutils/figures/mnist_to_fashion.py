@@ -1,0 +1,101 @@
+"""Figures and laboratory of the chapter that carries a network from MNIST to Fashion-MNIST."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from tlutils.figures.cifar_to_digits import by_seed, ladder
+from tlutils.plotting import COLOURS, MARKERS, image_grid
+
+__all__ = ["by_seed", "from_hex", "ladder", "neck_lab", "recall_bars"]
+
+
+def from_hex(text: str, size: int = 28) -> np.ndarray:
+    """Return the square grey pictures that `text` holds with two hexadecimal digits per pixel, as uint8.
+
+    Raises
+    ------
+    ValueError
+        If the pixels do not make whole pictures of `size`×`size`.
+
+    Examples
+    --------
+    >>> from_hex("00ff0a80", size=2).tolist()
+    [[[0, 255], [10, 128]]]
+    """
+    pixels = np.frombuffer(bytes.fromhex(text), np.uint8)
+    if len(pixels) == 0 or len(pixels) % size**2:
+        raise ValueError(f"received {len(pixels)} pixels; expected a positive multiple of {size}×{size}")
+    return pixels.reshape(-1, size, size)
+
+
+def neck_lab(
+    originals: Mapping[str, np.ndarray],
+    copies: Mapping[int, Mapping[str, np.ndarray]],
+    errors: Mapping[int, Mapping[str, float]],
+    *,
+    start: int,
+) -> dict[str, Any]:
+    """Return the arguments with which `widgets.explore` shows pictures and their copies by width of the neck.
+
+    Parameters
+    ----------
+    originals
+        Name of a domain → grey pictures (n, height, width), uint8.
+    copies
+        Numbers in the neck → name of a domain → the copies, shaped like the originals.
+    errors
+        Numbers in the neck → name of a domain → mean squared error, pixels in [0, 1].
+    start
+        The width to show first.
+    """
+
+    def draw(width: int) -> Figure:
+        rows = {}
+        for name, pictures in originals.items():
+            rows |= {name: pictures, "copies" + " " * len(rows): copies[width][name]}
+        return image_grid(rows)
+
+    def say(width: int) -> str:
+        found = " and ".join(f"{error:.3f} on {name}" for name, error in errors[width].items())
+        return f"{width} numbers for 784 pixels: mean squared error {found}."
+
+    return {
+        "draw": draw, "describe": say, "label": "What passes through the neck?", "dpi": 80,
+        "names": {"width": "numbers in the neck"}, "start": {"width": start}, "width": list(copies),
+    }  # fmt: skip
+
+
+def recall_bars(
+    recalls: Mapping[str, np.ndarray], class_names: Sequence[str], *, xlabel: str = "found, in %"
+) -> Figure:
+    """Draw, class by class, how much of it each way finds: the mean over seeds, and each seed as a point.
+
+    Parameters
+    ----------
+    recalls
+        Way → recall in [0, 1], one row per seed and one column per class.
+    class_names
+        As many as there are columns.
+    xlabel
+        With the unit.
+    """
+    figure, ax = plt.subplots(figsize=(5.6, 4.2))
+    places = np.arange(len(class_names))
+    offsets = np.linspace(-0.2, 0.2, len(recalls))
+    looks = zip(recalls.items(), offsets, MARKERS, COLOURS.values(), strict=False)
+    for (way, found), offset, marker, colour in looks:
+        mean = 100 * np.asarray(found).mean(axis=0)
+        ax.plot(mean, places + offset, marker, color=colour, label=way)
+        for row in 100 * np.asarray(found):
+            ax.plot(row, places + offset, "|", color=colour, markersize=7)
+    ax.set_yticks(places, class_names)
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9)
+    return figure
