@@ -19,7 +19,7 @@ LEVELS = {
     "density_ratio": 2, "instance_based": 2, "weighted_classifier": 2,
     "coral": 2, "feature_based": 2, "estimators": 2, "heads": 2, "efficient_tuning": 2,
     "shallow_dann": 2, "lean_gradients": 2, "training_memory": 2,
-    "normalisation": 2, "extraction": 2, "feature_mappings": 2, "generative": 2,
+    "normalisation": 2, "extraction": 2, "feature_mappings": 2, "generative": 2, "vision_transformer": 2,
     "training": 3, "transferred_features": 3, "model_based": 3, "step_cost": 3, "runs": 3, "repeats": 3,
     "plotting": 4, "widgets": 4, "exercises": 4, "chooser": 4,
     "distributed": 3, "step_times": 3, "tasks": 3,
