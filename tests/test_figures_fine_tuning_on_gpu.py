@@ -52,6 +52,15 @@ def test_the_surest_mistakes_stand_beside_the_matrix():
     assert np.allclose(figure.axes[1].images[0].get_array(), 2 / 3)
 
 
+def test_a_large_matrix_has_its_mistakes_in_two_columns():
+    images, labels = torch.zeros(6, 3, 2, 2), torch.arange(6)
+    figure = figures.mistakes(images, labels, labels.flip(0), torch.ones(6), list("abcdef"))
+    matrix, *photographs = figure.axes
+    assert [text.get_rotation() for text in matrix.get_xticklabels()] == [90] * 6
+    assert {ax.get_subplotspec().colspan.start for ax in photographs} == {4, 5}
+    assert photographs[0].get_title() == "f? 100 %"
+
+
 def test_a_table_of_costs_is_text():
     rows = [
         {"name": "plain", "step_s": 0.5, "first_step_s": 1.25, "peak_bytes": 3_000_000, "skipped": ""},

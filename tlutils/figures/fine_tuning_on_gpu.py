@@ -96,11 +96,16 @@ def mistakes(
     matrix = confusion_matrix(predictions, labels, len(class_names))
     wrong = torch.nonzero(predictions != labels).flatten()
     worst = wrong[confidence[wrong].argsort(descending=True, stable=True)[:8]].tolist()
-    figure = plt.figure(figsize=(6.4, 2.9), dpi=80)  # photographs: a finer one weighs 200 kB
-    grid = figure.add_gridspec(2, 6)
-    confusion(figure.add_subplot(grid[:, :2]), matrix.numpy(), class_names)
+    is_large = len(class_names) > 4
+    rows, columns, width = (4, 2, 4) if is_large else (2, 4, 2)  # of the photographs; and of the matrix
+    figure = plt.figure(figsize=(6.4, 4.4 if is_large else 2.9), dpi=80)  # a finer one weighs 200 kB
+    grid = figure.add_gridspec(rows, columns + width)
+    ax = confusion(figure.add_subplot(grid[:, :width]), matrix.numpy(), class_names)
+    if is_large:
+        ax.tick_params(axis="x", rotation=90)
     for place, index in enumerate(worst):
-        ax = figure.add_subplot(grid[place // 4, 2 + place % 4])
+        row, column = divmod(place, columns)
+        ax = figure.add_subplot(grid[row, width + column])
         ax.imshow(images[index].movedim(0, -1).numpy())
         ax.set_title(
             f"{class_names[predictions[index]]}? {100 * confidence[index]:.0f} %", fontsize="x-small"
