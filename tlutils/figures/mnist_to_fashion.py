@@ -58,7 +58,7 @@ def neck_lab(
     def draw(width: int) -> Figure:
         rows = {}
         for name, pictures in originals.items():
-            rows |= {name: pictures, "copies" + " " * len(rows): copies[width][name]}
+            rows |= {name: pictures, f"{name} copied": copies[width][name]}
         return image_grid(rows)
 
     def say(width: int) -> str:
