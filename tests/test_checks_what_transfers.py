@@ -109,13 +109,13 @@ def tensor(images):
     ],
 )
 def test_prepare_says_what_is_wrong(answer, says):
-    is_right, sentence = verdict("what_transfers/prepare", answer)
+    is_right, sentence = verdict("what_transfers/scale_digits", answer)
     assert not is_right
     assert says in sentence
 
 
 def test_prepare_is_accepted():
-    assert verdict("what_transfers/prepare", lambda images: tensor(images) / 16)[0]
+    assert verdict("what_transfers/scale_digits", lambda images: tensor(images) / 16)[0]
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 from torchvision.models import get_model
 
-from chapters import PATHS, definitions
 from tlutils.feature_mappings import Connection, maps_of, nearest_map, prepare, zero_mapping
 from tlutils.models import residual_network
 
@@ -79,10 +78,3 @@ def test_a_connection_reads_as_a_sentence():
     text = str(Connection(("a", "b"), "fc", "vector", 12))
     assert text == "a + b → input of fc (12 parameters)"
     assert "output of layer4" in str(Connection(("a",), "layer4", "map", 12))
-
-
-def test_an_exercise_of_the_same_name_does_something_else():
-    """`chapter_function("what_transfers", "prepare")` scales images; the one here standardises features."""
-    stub = definitions(next(path for path in PATHS if path.stem == "what_transfers"))["prepare"]
-    assert [argument.arg for argument in stub.args.args] == ["images"]
-    assert prepare([features(2, 3, 4, 4)], (8,)).shape == (2, 48)

@@ -131,8 +131,8 @@ def _check_new(given: int, new: int) -> None:
     )
 
 
-def prepare(answer: Any) -> str:
-    """Judge ``prepare(images)``: (n, 8, 8) with values 0 … 16 to float32 (n, 1, 8, 8) in [0, 1]."""
+def scale_digits(answer: Any) -> str:
+    """Judge ``scale_digits(images)``: (n, 8, 8) with values 0 … 16 to float32 (n, 1, 8, 8) in [0, 1]."""
     if not callable(answer):
         raise Wrong(f"the answer is {answer!r}; it should be the repaired function.")
     images = np.zeros((3, 8, 8))
