@@ -51,11 +51,11 @@ def test_moving_statistics_have_open_markers():
 
 
 def test_ranks_stand_at_equal_steps():
-    curves = {"trained": {1: around(0.5), 16: around(0.6)}, "cut": {0: around(0.1), 1: around(0.2)}}
-    ax = figures.rank_curves(curves, around(0.7)).axes[0]
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "1", "16"]
-    assert list(ax.lines[0].get_xdata()) == [1, 2]
-    assert texts(ax.get_legend()) == ["trained", "cut", "all parameters, uncut"]
+    curves = {"rate 0.003": {1: around(0.5), 16: around(0.6)}, "rate 0.01": {2: around(0.2), 16: around(0.1)}}
+    ax = figures.rank_curves(curves).axes[0]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "2", "16"]
+    assert list(ax.lines[0].get_xdata()) == [0, 2]
+    assert texts(ax.get_legend()) == ["rate 0.003", "rate 0.01"]
 
 
 def test_the_lab_adds_the_source_once():
@@ -109,5 +109,19 @@ def test_target_and_source_stand_together():
 
 
 def test_accuracies_are_gathered_by_rank():
-    found = figures.by_rank([{"accuracy": {"4": 0.5, "1": 0.2}}, {"accuracy": {"4": 0.7, "1": 0.4}}])
+    results = [{"rank": r, "target accuracy": a} for r, a in ((4, 0.5), (1, 0.2), (4, 0.7), (1, 0.4))]
+    found = figures.by_rank(results)
     assert {rank: round(interval.mean, 6) for rank, interval in found.items()} == {1: 0.3, 4: 0.6}
+
+
+def test_moving_statistics_are_paired_with_held_ones():
+    def runs_of(method, *pairs):
+        return [
+            {"target": "dusk", "method": method, "target accuracy": a, "source accuracy": b} for a, b in pairs
+        ]
+
+    held = runs_of("all", (0.1, 0.9), (0.1, 0.9)) + runs_of("head", (0.5, 0.8), (0.6, 0.8))
+    moving = runs_of("head", (0.6, 0.5), (0.7, 0.3))  # ten points more, seed by seed
+    lines = figures.statistics_table(held, moving).splitlines()
+    assert len(lines) == 2
+    assert lines[1].split() == ["dusk", "head", "55.0", "65.0", "10.0", "[10.0,", "10.0]", "80.0", "40.0"]

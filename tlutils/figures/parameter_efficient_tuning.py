@@ -21,6 +21,7 @@ __all__ = [
     "kept_table",
     "per_seed",
     "rank_curves",
+    "statistics_table",
     "storage_lab",
     "target_and_source",
     "three_looks",
@@ -91,12 +92,31 @@ def kept_table(panels: Mapping[str, Mapping[tuple[str, str], tuple[Interval, Int
     return "\n".join(lines)
 
 
-def by_rank(results: Results) -> dict[int, Interval]:
-    """Return rank → interval, from results that each hold accuracies by rank."""
+def statistics_table(held: Results, moving: Results) -> str:
+    """Return, as text, what moving statistics change: target accuracy, paired difference, source accuracy.
+
+    Every (target, method) of `moving` is compared with the same one of `held`, seed by seed.
+    """
+    lines = [f"{'in %':16}{'target held':>12}{'moving':>8}{'difference':>20}{'source held':>13}{'moving':>8}"]
+    for target, method in dict.fromkeys((r["target"], r["method"]) for r in moving):
+        here = {"target": target, "method": method}
+        target_pair, source_pair = (
+            [100 * np.array(per_seed(results, f"{side} accuracy", **here)) for results in (held, moving)]
+            for side in ("target", "source")
+        )
+        difference = f"{paired_interval(target_pair[1], target_pair[0]):.1f}"
+        lines.append(
+            f"{target:8}{method:8}{target_pair[0].mean():12.1f}{target_pair[1].mean():8.1f}{difference:>20}"
+            f"{source_pair[0].mean():13.1f}{source_pair[1].mean():8.1f}"
+        )
+    return "\n".join(lines)
+
+
+def by_rank(results: Results, key: str = "target accuracy") -> dict[int, Interval]:
+    """Return rank → interval over seeds."""
     found: dict[int, list[float]] = {}
     for result in results:
-        for rank, accuracy in result["accuracy"].items():
-            found.setdefault(int(rank), []).append(accuracy)
+        found.setdefault(result["rank"], []).append(result[key])
     return {rank: mean_interval(found[rank]) for rank in sorted(found)}
 
 
@@ -179,17 +199,9 @@ def kept_and_won(
     return figure
 
 
-def rank_curves(curves: Mapping[str, Mapping[int, Interval]], full: Interval) -> Figure:
-    """Draw accuracy against rank for several curves, ranks at equal steps, and the full update as a band.
-
-    Parameters
-    ----------
-    curves
-        Name → rank → interval.
-    full
-        Accuracy of the network all of whose parameters were tuned.
-    """
-    figure, ax = plt.subplots(figsize=(5.2, 3.4))
+def rank_curves(curves: Mapping[str, Mapping[int, Interval]]) -> Figure:
+    """Draw accuracy against rank for several curves (name → rank → interval), ranks at equal steps."""
+    figure, ax = plt.subplots(figsize=(5.2, 3.0))
     ranks = sorted({rank for curve in curves.values() for rank in curve})
     for place, (name, curve) in enumerate(curves.items()):
         x = [ranks.index(rank) for rank in curve]
@@ -197,9 +209,8 @@ def rank_curves(curves: Mapping[str, Mapping[int, Interval]], full: Interval) ->
         style = _style(place)
         ax.plot(x, means, label=name, linestyle=("-", "--")[place % 2], **style)
         ax.fill_between(x, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
-    ax.axhspan(full.low, full.high, color="0.5", alpha=0.25, linewidth=0, label="all parameters, uncut")
     ax.set_xticks(range(len(ranks)), [str(rank) for rank in ranks])
-    ax.set(xlabel="rank of each kernel's update", ylabel="target accuracy in %")
+    ax.set(xlabel="rank r", ylabel="validation accuracy in %")
     percent_axis(ax.yaxis)
     ax.legend(fontsize="small")
     return figure
