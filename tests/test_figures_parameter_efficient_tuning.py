@@ -50,14 +50,6 @@ def test_moving_statistics_have_open_markers():
     assert texts(held.legends[0]) == ["head"]
 
 
-def test_ranks_stand_at_equal_steps():
-    curves = {"rate 0.003": {1: around(0.5), 16: around(0.6)}, "rate 0.01": {2: around(0.2), 16: around(0.1)}}
-    ax = figures.rank_curves(curves).axes[0]
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "2", "16"]
-    assert list(ax.lines[0].get_xdata()) == [0, 2]
-    assert texts(ax.get_legend()) == ["rate 0.003", "rate 0.01"]
-
-
 def test_the_lab_adds_the_source_once():
     accuracies = {"far": {"LoRA": around(0.5), "all": around(0.6)}}
     lab = figures.storage_lab(accuracies, {"LoRA": 100_000, "all": 1_000_000}, 1_000_000, whole=["all"])
@@ -106,12 +98,6 @@ def test_target_and_source_stand_together():
     assert [*found] == [("LoRA", "held"), ("all", "held"), ("all", "moving")]
     assert found["all", "moving"][1].mean == pytest.approx(0.1)
     assert "all       moving      90.0    10.0" in figures.kept_table({"far": found})
-
-
-def test_accuracies_are_gathered_by_rank():
-    results = [{"rank": r, "target accuracy": a} for r, a in ((4, 0.5), (1, 0.2), (4, 0.7), (1, 0.4))]
-    found = figures.by_rank(results)
-    assert {rank: round(interval.mean, 6) for rank, interval in found.items()} == {1: 0.3, 4: 0.6}
 
 
 def test_moving_statistics_are_paired_with_held_ones():

@@ -15,12 +15,10 @@ from tlutils.repeats import Interval, mean_interval, paired_interval
 
 __all__ = [
     "accuracy_by_size",
-    "by_rank",
     "difference_table",
     "kept_and_won",
     "kept_table",
     "per_seed",
-    "rank_curves",
     "statistics_table",
     "storage_lab",
     "target_and_source",
@@ -112,14 +110,6 @@ def statistics_table(held: Results, moving: Results) -> str:
     return "\n".join(lines)
 
 
-def by_rank(results: Results, key: str = "target accuracy") -> dict[int, Interval]:
-    """Return rank → interval over seeds."""
-    found: dict[int, list[float]] = {}
-    for result in results:
-        found.setdefault(result["rank"], []).append(result[key])
-    return {rank: mean_interval(found[rank]) for rank in sorted(found)}
-
-
 def three_looks(rows: Mapping[str, np.ndarray]) -> Figure:
     """Show one row of images per domain; images (n, channels, height, width) with values in [0, 1]."""
     figure = image_grid(rows)
@@ -196,23 +186,6 @@ def kept_and_won(
         handles.append(Line2D([], [], linestyle="none", marker="o", color="0.3", markerfacecolor="white"))
         names.append("statistics moving")
     figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize="small")
-    return figure
-
-
-def rank_curves(curves: Mapping[str, Mapping[int, Interval]]) -> Figure:
-    """Draw accuracy against rank for several curves (name → rank → interval), ranks at equal steps."""
-    figure, ax = plt.subplots(figsize=(5.2, 3.0))
-    ranks = sorted({rank for curve in curves.values() for rank in curve})
-    for place, (name, curve) in enumerate(curves.items()):
-        x = [ranks.index(rank) for rank in curve]
-        means, lows, highs, _ = zip(*curve.values(), strict=True)
-        style = _style(place)
-        ax.plot(x, means, label=name, linestyle=("-", "--")[place % 2], **style)
-        ax.fill_between(x, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
-    ax.set_xticks(range(len(ranks)), [str(rank) for rank in ranks])
-    ax.set(xlabel="rank r", ylabel="validation accuracy in %")
-    percent_axis(ax.yaxis)
-    ax.legend(fontsize="small")
     return figure
 
 
