@@ -36,14 +36,3 @@ def test_neck_lab_shows_originals_and_copies_in_turn():
     shown = [int(ax.images[0].get_array()[0, 0]) for ax in figure.axes[::4]]
     assert shown == [3, 5, 9, 11]
     plt.close(figure)
-
-
-def test_recall_bars_show_mean_and_every_seed():
-    recalls = {"scratch": np.array([[0.2, 0.8], [0.4, 0.9]]), "read": np.array([[0.5, 0.5], [0.5, 0.7]])}
-    figure = figures.recall_bars(recalls, ("bag", "shirt"))
-    lines = figure.axes[0].lines
-    assert len(lines) == 2 * (1 + 2)
-    assert lines[0].get_xdata() == pytest.approx([30, 85])
-    assert lines[1].get_xdata() == pytest.approx([20, 80])
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["bag", "shirt"]
-    plt.close(figure)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from tlutils.figures.cifar_to_digits import by_seed, ladder
-from tlutils.plotting import COLOURS, MARKERS, image_grid
+from tlutils.plotting import image_grid
 
-__all__ = ["by_seed", "from_hex", "ladder", "neck_lab", "recall_bars"]
+__all__ = ["by_seed", "from_hex", "ladder", "neck_lab"]
 
 
 def from_hex(text: str, size: int = 28) -> np.ndarray:
@@ -69,33 +68,3 @@ def neck_lab(
         "draw": draw, "describe": say, "label": "What passes through the neck?", "dpi": 80,
         "names": {"width": "numbers in the neck"}, "start": {"width": start}, "width": list(copies),
     }  # fmt: skip
-
-
-def recall_bars(
-    recalls: Mapping[str, np.ndarray], class_names: Sequence[str], *, xlabel: str = "found, in %"
-) -> Figure:
-    """Draw, class by class, how much of it each way finds: the mean over seeds, and each seed as a point.
-
-    Parameters
-    ----------
-    recalls
-        Way → recall in [0, 1], one row per seed and one column per class.
-    class_names
-        As many as there are columns.
-    xlabel
-        With the unit.
-    """
-    figure, ax = plt.subplots(figsize=(5.6, 4.2))
-    places = np.arange(len(class_names))
-    offsets = np.linspace(-0.2, 0.2, len(recalls))
-    looks = zip(recalls.items(), offsets, MARKERS, COLOURS.values(), strict=False)
-    for (way, found), offset, marker, colour in looks:
-        mean = 100 * np.asarray(found).mean(axis=0)
-        ax.plot(mean, places + offset, marker, color=colour, label=way)
-        for row in 100 * np.asarray(found):
-            ax.plot(row, places + offset, "|", color=colour, markersize=7)
-    ax.set_yticks(places, class_names)
-    ax.invert_yaxis()
-    ax.set(xlabel=xlabel)
-    figure.legend(loc="outside upper center", ncols=3, fontsize=9)
-    return figure
