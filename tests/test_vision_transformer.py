@@ -1,5 +1,6 @@
 """Patches, masks and the two networks, against values by hand and against what must not happen."""
 
+import ast
 import math
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chapters
+import tlutils.vision_transformer as vision_transformer_module
 from tlutils.models import Classifier, num_parameters, replace_head
 from tlutils.runtime import new_generator
 from tlutils.vision_transformer import (
@@ -218,3 +221,35 @@ def test_one_class_is_none():
 def test_images_of_another_shape_are_refused(x):
     with pytest.raises(ValueError, match="this network takes"):
         VisionTransformer(**SMALL)(x)
+
+
+@pytest.fixture(scope="module")
+def masked_loss():
+    """The loss as the chapter defines it, for patches of two pixels' side."""
+    node = chapters.definitions(chapters.ROOT / "chapters" / "masked_autoencoding.ipynb")["masked_loss"]
+    namespace = {"vit": vision_transformer_module, "PATCH_SIZE": 2}
+    exec(compile(ast.unparse(node), "masked_loss", "exec"), namespace)
+    return namespace["masked_loss"]
+
+
+def test_the_loss_by_hand(masked_loss):
+    x = torch.tensor([[[[0.0, 0.0, 1.0, 3.0], [0.0, 0.0, 1.0, 3.0]]]])  # two patches; the second has mean 2
+    masked = torch.tensor([[1]])
+    # variance 4/3, so its pixels become ∓√3/2, to be guessed as 0, 0, 0, √3/2
+    root = math.sqrt(0.75)
+    guess = torch.tensor([[[9.0, 9.0, 9.0, 9.0], [0.0, 0.0, 0.0, root]]])
+    assert masked_loss(guess, x, masked).item() == pytest.approx((0.75 + 0.75 + 0.75) / 4, abs=1e-4)
+
+
+def test_the_loss_ignores_visible_patches(masked_loss):
+    _, masked = random_masks(3, 16, 0.75, new_generator(0))
+    guess = torch.rand(3, 16, 12, generator=new_generator(1)).requires_grad_()
+    masked_loss(guess, images(), masked).backward()
+    touched = guess.grad.abs().sum(dim=2) > 0
+    assert torch.equal(touched, torch.zeros(3, 16, dtype=torch.bool).scatter(1, masked, True))
+
+
+def test_guessing_nothing_costs_about_one(masked_loss):
+    everywhere = torch.arange(16).expand(3, -1)
+    found = masked_loss(torch.zeros(3, 16, 12), images(), everywhere).item()
+    assert found == pytest.approx(11 / 12, abs=1e-3)  # the sample variance divides by 11, the mean by 12

@@ -161,7 +161,9 @@ def gains(found: Mapping[str, Interval]) -> Figure:
         colour = COLOURS["black"] if interval.low <= 0 <= interval.high else colour
         ax.plot([interval.low, interval.high], [place, place], color=colour, linewidth=3)
         ax.plot(interval.mean, place, "o", color=colour)
-        ax.text(interval.mean, place - 0.18, name, ha="center", va="bottom", fontsize="small")
-    ax.axvline(0, color="black", linewidth=1)
+        ax.text(0.01, place - 0.15, name, transform=ax.get_yaxis_transform(), va="bottom", fontsize="small",
+                bbox={"color": "white", "pad": 1})  # fmt: skip
+    ax.axvline(0, color="black", linewidth=1, zorder=0)
+    ax.spines["left"].set_visible(False)
     ax.set(xlabel="difference in points", yticks=[], ylim=(len(found) - 0.5, -0.8))
     return figure
