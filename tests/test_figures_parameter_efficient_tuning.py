@@ -111,3 +111,12 @@ def test_moving_statistics_are_paired_with_held_ones():
     lines = figures.statistics_table(held, moving).splitlines()
     assert len(lines) == 2
     assert lines[1].split() == ["dusk", "head", "55.0", "65.0", "10.0", "[10.0,", "10.0]", "80.0", "40.0"]
+
+
+def test_ranks_are_lines_and_rates_columns():
+    cases = ((1, 0.01, 0.2), (1, 0.01, 0.4), (4, 0.01, 0.5), (4, 0.01, 0.5))
+    lines = figures.rank_table(
+        [{"rank": r, "rate": q, "target accuracy": a} for r, q, a in cases]
+    ).splitlines()
+    assert lines[0].split() == ["in", "%", "rate", "0.01"]
+    assert [line.split()[:4] for line in lines[1:]] == [["r", "=", "1", "30.0"], ["r", "=", "4", "50.0"]]

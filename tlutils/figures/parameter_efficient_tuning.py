@@ -19,6 +19,7 @@ __all__ = [
     "kept_and_won",
     "kept_table",
     "per_seed",
+    "rank_table",
     "statistics_table",
     "storage_lab",
     "target_and_source",
@@ -107,6 +108,16 @@ def statistics_table(held: Results, moving: Results) -> str:
             f"{target:8}{method:8}{target_pair[0].mean():12.1f}{target_pair[1].mean():8.1f}{difference:>20}"
             f"{source_pair[0].mean():13.1f}{source_pair[1].mean():8.1f}"
         )
+    return "\n".join(lines)
+
+
+def rank_table(results: Results) -> str:
+    """Return target accuracy in percent with its interval over seeds, by rank (lines) and rate (columns)."""
+    rates = sorted({r["rate"] for r in results})
+    lines = [f"{'in %':7}" + "".join(f"rate {rate:g}".rjust(20) for rate in rates)]
+    for rank in sorted({r["rank"] for r in results}):
+        cells = [[100 * v for v in per_seed(results, rank=rank, rate=rate)] for rate in rates]
+        lines.append(f"r = {rank:<3}" + "".join(f"{mean_interval(cell):.1f}".rjust(20) for cell in cells))
     return "\n".join(lines)
 
 
