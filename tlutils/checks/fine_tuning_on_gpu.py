@@ -80,7 +80,8 @@ def best_epoch(function: Callable) -> str:
     ]
     found = function(looks)
     reasons = {
-        4: "the one with the best *training* accuracy, which the document's code keeps: it learned by heart.",
+        4: "the one with the best *training* accuracy, which the listing of the first section "
+        "keeps: it learned by heart.",
         3: "the one with the best *test* accuracy: the test must not choose.",
         1: "the first of two with equal validation accuracy; let the lower validation loss decide.",
     }
