@@ -41,7 +41,7 @@ def run(path: Path) -> nbformat.NotebookNode:
     metadata = dict(notebook.metadata)
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
-            notebook, timeout=None, store_widget_state=False, record_timing=False,
+            notebook, timeout=None, store_widget_state=False, record_timing=False, coalesce_streams=True,
             resources={"metadata": {"path": folder}},
         )  # fmt: skip
         client.execute()

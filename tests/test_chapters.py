@@ -56,6 +56,10 @@ def test_a_chapter_follows_the_template(path):
     assert "{bibliography}" in markdown(path)
 
 
+def test_every_chapter_installs_the_package_alike():
+    assert len({tagged(path, "setup")[0]["source"] for path in PATHS}) == 1
+
+
 @each_chapter
 def test_a_chapter_is_small_and_carries_no_widget_state(path):
     assert path.stat().st_size < 1_000_000

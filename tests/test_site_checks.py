@@ -137,6 +137,12 @@ def test_a_sound_page_passes_in_the_browser(browser, tmp_path):
             "color-contrast",
             '<details><summary>More</summary><p style="color: #ccc">folded and pale</p></details>',
         ),
+        (
+            "accessibility",
+            "color-contrast",
+            '<div class="highlight"><pre><span class="n">x</span> <span class="n">y</span> '
+            '<span class="o" style="color: #ccc">pale</span></pre></div>',
+        ),
     ],
 )
 def test_a_fault_is_found_and_nothing_else(browser, tmp_path, kind, words, body):
