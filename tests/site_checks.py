@@ -254,7 +254,7 @@ ONE_WORD_OF_EACH_COLOUR = """() => {
 
 
 def accessibility_faults(page: Page) -> list[str]:
-    """Return the serious and critical violations that axe-core finds on the open page, and thin out its code."""
+    """Thin out the code of the open page; return what axe-core finds that is serious or critical."""
     page.evaluate(ONE_WORD_OF_EACH_COLOUR)
     # preload would fetch style sheets again, from wrong addresses where one imports another.
     violations = (

@@ -70,7 +70,7 @@ def new_environment(folder: Path) -> tuple[Path, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def colab(tmp_path_factory):
-    """An environment whose first chapter installs tlutils; the cell that does it is the same in all of them."""
+    """An environment into which the first chapter installs tlutils; all have the same cell for it."""
     return new_environment(tmp_path_factory.mktemp("colab"))
 
 
