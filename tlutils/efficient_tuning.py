@@ -405,7 +405,7 @@ def l2_sp_penalty(
     --------
     >>> layer = nn.Linear(1, 1)
     >>> start = {"weight": layer.weight.detach() - 2.0}
-    >>> l2_sp_penalty(layer, start, strength=3.0).item()  # 3/2 · 2²
+    >>> round(l2_sp_penalty(layer, start, strength=3.0).item(), 4)  # 3/2 · 2²
     6.0
     """
     if strength < 0 or new_strength < 0:
