@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import jaxtyping
 import numpy as np
 import pytest
+import torch
 
 if TYPE_CHECKING:  # imported in earnest only after jaxtyping has put its checks into tlutils
     from tlutils.catalogue import DatasetInfo
@@ -56,6 +57,12 @@ def data_root() -> Path:
     if folder and Path(folder).is_dir():
         return Path(folder)
     pytest.skip(f"needs the real data: TLUTILS_DATA is {folder!r}, which is no folder")
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Let every test draw the same random numbers each time it runs."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
