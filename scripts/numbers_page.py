@@ -24,6 +24,7 @@ it was stored fails the tests. This page is written from the stored runs at ever
 NO_RUNS = "\nNo run is stored yet.\n"
 WIDTH = 66  # characters in a line of settings or results
 MAX_NUMBERS = 20  # of a long list of numbers, so many are printed
+MAX_LINES = 150  # of a folded block, so many are printed; the file of the run has them all
 
 
 def duration(seconds: float) -> str:
@@ -79,8 +80,12 @@ def pretty(value: Any, indent: str = "") -> str:
 
 
 def folded(title: str, value: Any) -> str:
-    """Return a JSON value as a folded block."""
-    return f":::{{dropdown}} {title}\n```text\n{pretty(shorten(value))}\n```\n:::\n"
+    """Return a JSON value as a folded block, cut where it is long."""
+    lines = pretty(shorten(value)).splitlines()
+    if len(lines) > MAX_LINES:
+        lines = [*lines[:MAX_LINES], f"… {len(lines) - MAX_LINES} more lines"]
+    text = "\n".join(lines)
+    return f":::{{dropdown}} {title}\n```text\n{text}\n```\n:::\n"
 
 
 def describe(name: str, record: dict[str, Any]) -> str:

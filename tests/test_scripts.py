@@ -87,6 +87,15 @@ def test_the_page_of_the_numbers_says_where_a_run_comes_from(program, tmp_path):
         assert fact in page
 
 
+def test_a_long_block_of_the_numbers_is_cut(program):
+    block = program("numbers_page").folded("Results", {str(i): i for i in range(400)})
+
+    # A line for each number and two for the braces; 150 are kept.
+    assert "252 more lines" in block
+    assert '"148": 148' in block
+    assert '"149": 149' not in block
+
+
 def test_the_page_of_the_numbers_can_be_empty(program, tmp_path):
     assert "No run is stored yet" in program("numbers_page").page(tmp_path)
 
