@@ -245,7 +245,8 @@ def open_everything(page: Page) -> None:
 ONE_WORD_OF_EACH_COLOUR = """() => {
   const seen = new Set(), repeated = [];
   for (const word of document.querySelectorAll('.highlight pre span[class]')) {
-    const colours = word.className + getComputedStyle(word.closest('pre')).backgroundColor;
+    const style = getComputedStyle(word), ground = getComputedStyle(word.closest('pre')).backgroundColor;
+    const colours = [style.color, style.backgroundColor, ground].join();
     if (seen.has(colours)) { repeated.push(word); } else { seen.add(colours); }
   }
   repeated.forEach(word => word.replaceWith(...word.childNodes));

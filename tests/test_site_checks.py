@@ -141,7 +141,7 @@ def test_a_sound_page_passes_in_the_browser(browser, tmp_path):
             "accessibility",
             "color-contrast",
             '<div class="highlight"><pre><span class="n">x</span> <span class="n">y</span> '
-            '<span class="o" style="color: #ccc">pale</span></pre></div>',
+            '<span class="n" style="color: #ccc">pale</span></pre></div>',
         ),
     ],
 )
