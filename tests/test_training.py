@@ -85,14 +85,14 @@ def test_weight_decay_and_momentum_change_the_result():
 
 
 def test_every_epoch_sees_every_example_once():
-    batches = [training._batch_indices(12, 4, step, seed=3) for step in range(6)]
+    batches = [training.batch_indices(12, 4, step, seed=3) for step in range(6)]
     first, second = torch.cat(batches[:3]), torch.cat(batches[3:])
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(12))
     assert first.tolist() != second.tolist()
 
 
 def test_a_batch_larger_than_the_data_is_the_data():
-    assert sorted(training._batch_indices(5, 64, step=7, seed=0).tolist()) == [0, 1, 2, 3, 4]
+    assert sorted(training.batch_indices(5, 64, step=7, seed=0).tolist()) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(("schedule", "factors"), [

@@ -22,7 +22,7 @@ from tlutils.files import write_atomically
 from tlutils.metrics import accuracy, confusion_matrix
 from tlutils.runtime import autocast_dtype, best_device, new_generator, out_of_memory_advice, seeded
 
-__all__ = ["Evaluation", "History", "evaluate", "fit"]
+__all__ = ["Evaluation", "History", "batch_indices", "evaluate", "fit"]
 
 SCHEDULES = ("constant", "cosine", "step")
 
@@ -274,11 +274,16 @@ class _Trainer:
             torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
 
 
-def _batch_indices(num_examples: int, batch_size: int, step: int, seed: int) -> Tensor:
+def batch_indices(num_examples: int, batch_size: int, step: int, seed: int) -> Int[Tensor, " batch"]:
     """Return the examples of one step: a fresh shuffle every epoch, each example at most once in it.
 
     The shuffle depends on the seed and the epoch alone, so that a resumed training needs no memory of it.
     The incomplete batch at the end of an epoch is left out; the next shuffle gives its examples their turn.
+
+    Examples
+    --------
+    >>> sorted(torch.cat([batch_indices(4, 2, step, seed=0) for step in (0, 1)]).tolist())
+    [0, 1, 2, 3]
     """
     batches_per_epoch = max(1, num_examples // batch_size)
     epoch, batch = divmod(step, batches_per_epoch)
@@ -467,14 +472,14 @@ def fit(
     fingerprint = f"{num_steps=} {batch_size=} {learning_rate=} {optimizer=} {schedule=} {seed=} n={len(x)}"
 
     def take_step(step: int) -> None:
-        batch = _batch_indices(len(x), batch_size, step, seed).to(device)
+        batch = batch_indices(len(x), batch_size, step, seed).to(device)
         inputs = x[batch] if augment is None else augment(x[batch])
 
         def compute_loss() -> Tensor:
             loss = functional.cross_entropy(_forward(model, inputs, train.num_classes), y[batch])
             if loss_term is None:
                 return loss
-            chosen = _batch_indices(len(x_target), batch_size, step, seed + 1).to(device)
+            chosen = batch_indices(len(x_target), batch_size, step, seed + 1).to(device)
             return loss + loss_term(model, inputs, x_target[chosen])
 
         trainer.step(compute_loss)

@@ -1,0 +1,46 @@
+"""Adversarial generation: networks, losses, games, and the one loop in which two players take turns."""
+
+from tlutils.generative.adversarial import AdversarialHistory, alternate, fit_game, phases
+from tlutils.generative.game import Batch, ClippedGame, Game, PenaltyGame, Turn, WassersteinGame, generate
+from tlutils.generative.losses import (
+    discriminator_loss,
+    gradient_penalty,
+    hinge_loss,
+    minimax_loss,
+    non_saturating_loss,
+    wasserstein_estimate,
+)
+from tlutils.generative.networks import (
+    Critic,
+    Generator,
+    image_critic,
+    image_generator,
+    point_critic,
+    point_generator,
+)
+
+__all__ = [
+    "AdversarialHistory",
+    "Batch",
+    "ClippedGame",
+    "Critic",
+    "Game",
+    "Generator",
+    "PenaltyGame",
+    "Turn",
+    "WassersteinGame",
+    "alternate",
+    "discriminator_loss",
+    "fit_game",
+    "generate",
+    "gradient_penalty",
+    "hinge_loss",
+    "image_critic",
+    "image_generator",
+    "minimax_loss",
+    "non_saturating_loss",
+    "phases",
+    "point_critic",
+    "point_generator",
+    "wasserstein_estimate",
+]
