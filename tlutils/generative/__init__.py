@@ -28,6 +28,14 @@ from tlutils.generative.networks import (
     point_critic,
     point_generator,
 )
+from tlutils.generative.quality import (
+    class_shares,
+    diversity,
+    frechet_distance,
+    nearest,
+    precision_recall,
+    recognised,
+)
 
 __all__ = [
     "AdversarialHistory",
@@ -41,8 +49,11 @@ __all__ = [
     "Turn",
     "WassersteinGame",
     "alternate",
+    "class_shares",
     "discriminator_loss",
+    "diversity",
     "fit_game",
+    "frechet_distance",
     "generate",
     "gradient_penalty",
     "grid",
@@ -54,10 +65,13 @@ __all__ = [
     "mixture_density",
     "mixture_sample",
     "modes_covered",
+    "nearest",
     "non_saturating_loss",
     "phases",
     "point_critic",
     "point_generator",
+    "precision_recall",
+    "recognised",
     "ring",
     "ring_centres",
     "wasserstein_estimate",
