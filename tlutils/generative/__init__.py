@@ -1,6 +1,17 @@
 """Adversarial generation: networks, losses, games, and the one loop in which two players take turns."""
 
 from tlutils.generative.adversarial import AdversarialHistory, alternate, fit_game, phases
+from tlutils.generative.conditional import (
+    ConcatenationCritic,
+    ConcatenationGenerator,
+    ConditionalGame,
+    EmbeddingCritic,
+    EmbeddingGenerator,
+    ProjectionCritic,
+    check_classes,
+    conditional_critic,
+    conditional_generator,
+)
 from tlutils.generative.game import Batch, ClippedGame, Game, PenaltyGame, Turn, WassersteinGame, generate
 from tlutils.generative.losses import (
     discriminator_loss,
@@ -41,15 +52,24 @@ __all__ = [
     "AdversarialHistory",
     "Batch",
     "ClippedGame",
+    "ConcatenationCritic",
+    "ConcatenationGenerator",
+    "ConditionalGame",
     "Coverage",
     "Critic",
+    "EmbeddingCritic",
+    "EmbeddingGenerator",
     "Game",
     "Generator",
     "PenaltyGame",
+    "ProjectionCritic",
     "Turn",
     "WassersteinGame",
     "alternate",
+    "check_classes",
     "class_shares",
+    "conditional_critic",
+    "conditional_generator",
     "discriminator_loss",
     "diversity",
     "fit_game",
