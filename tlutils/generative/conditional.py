@@ -262,20 +262,13 @@ class ConditionalGame(Game):
         return non_saturating_loss(self.discriminator(self.fake(batch, random), batch.y))
 
 
-GENERATORS = {"concatenation": ConcatenationGenerator, "embedding": EmbeddingGenerator}
-CRITICS = {
-    "concatenation": ConcatenationCritic,
-    "embedding": EmbeddingCritic,
-    "projection": ProjectionCritic,
-}
-
-
-def _check_way(how: str, ways: dict[str, type], num_classes: int) -> None:
-    """Raise ValueError unless there is such a way and there are classes to tell apart."""
+def _chosen(how: str, ways: dict[str, type], num_classes: int) -> type:
+    """Return the class of network that `how` names; raise ValueError where there is none."""
     if how not in ways:
         raise ValueError(f"how is {how!r}; expected one of {tuple(ways)}")
     if num_classes < 2:
         raise ValueError(f"num_classes is {num_classes}; a condition needs at least 2 classes")
+    return ways[how]
 
 
 def conditional_generator(
@@ -310,13 +303,14 @@ def conditional_generator(
     >>> conditional_generator("embedding")(torch.zeros(2, 64), torch.tensor([3, 9])).shape
     torch.Size([2, 1, 16, 16])
     """
-    _check_way(how, GENERATORS, num_classes)
+    ways = {"concatenation": ConcatenationGenerator, "embedding": EmbeddingGenerator}
+    kind = _chosen(how, ways, num_classes)
     num_inputs = num_latent + (num_classes if how == "concatenation" else 0)
     plain = image_generator(
         image_size, channels=channels, num_latent=num_inputs, width=width, norm=norm, seed=seed
     )
     with seeded(seed):
-        return GENERATORS[how](plain.layers, num_latent, num_classes)
+        return kind(plain.layers, num_latent, num_classes)
 
 
 def conditional_critic(
@@ -353,11 +347,16 @@ def conditional_critic(
     >>> conditional_critic("projection")(torch.zeros(2, 1, 16, 16), torch.tensor([3, 9])).shape
     torch.Size([2])
     """
-    _check_way(how, CRITICS, num_classes)
+    ways = {
+        "concatenation": ConcatenationCritic,
+        "embedding": EmbeddingCritic,
+        "projection": ProjectionCritic,
+    }
+    kind = _chosen(how, ways, num_classes)
     if norm == "spectral":
         raise ValueError(
             "norm is 'spectral'; expected 'batch' or 'none': the vectors of the classes have none"
         )
     plain = image_critic(image_size, channels=channels, width=width, norm=norm, seed=seed)
     with seeded(seed):
-        return CRITICS[how](plain, num_classes)
+        return kind(plain, num_classes)
