@@ -237,7 +237,7 @@ def fit_game(
     x: Float[Tensor, "n ..."],
     *,
     num_rounds: int,
-    y: Int[Tensor, " n"] | None = None,
+    y: Int[Tensor, " classes"] | None = None,
     x_target: Float[Tensor, "m ..."] | None = None,
     turns: Callable[[int], tuple[int, int]] | None = None,
     batch_size: int = 64,

@@ -184,7 +184,7 @@ def generate(
     num_examples: int,
     *,
     seed: int,
-    y: Int[Tensor, " n"] | None = None,
+    y: Int[Tensor, " classes"] | None = None,
     batch_size: int = 500,
 ) -> Float[Tensor, "n ..."]:
     """Draw examples from a generator; the same seed gives the same ones, whatever the batch size.

@@ -130,7 +130,7 @@ def wasserstein_estimate(
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor],
     real: Float[Tensor, "n ..."],
-    fake: Float[Tensor, "n ..."],
+    fake: Float[Tensor, "m ..."],
     random: torch.Generator,
     *,
     target: float = 1.0,

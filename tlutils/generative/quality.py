@@ -161,7 +161,7 @@ def class_shares(reader: Classifier, images: Float[Tensor, "n ..."]) -> Float[Te
     return torch.bincount(logits.argmax(dim=1), minlength=logits.shape[1]) / len(images)
 
 
-def recognised(reader: Classifier, images: Float[Tensor, "n ..."], y: Int[Tensor, " n"]) -> float:
+def recognised(reader: Classifier, images: Float[Tensor, "n ..."], y: Int[Tensor, " classes"]) -> float:
     """Return the share of images in which the reader sees the class that was asked for.
 
     Raises
