@@ -88,6 +88,16 @@ def folded(title: str, value: Any) -> str:
     return f":::{{dropdown}} {title}\n```text\n{text}\n```\n:::\n"
 
 
+def took(provenance: dict[str, Any]) -> str:
+    """Return how long a run took, and how much computing that was where it is recorded.
+
+    >>> took({"duration_s": 300, "cpu_s": 200}), took({"duration_s": 4.2})
+    ('5.0 min (3.3 min of processor time)', '4 s')
+    """
+    computed = f" ({duration(provenance['cpu_s'])} of processor time)" if "cpu_s" in provenance else ""
+    return duration(provenance["duration_s"]) + computed
+
+
 def describe(name: str, record: dict[str, Any]) -> str:
     """Return the section of one run."""
     provenance = record["provenance"]
@@ -98,7 +108,7 @@ def describe(name: str, record: dict[str, Any]) -> str:
         "Seeds": seeds(provenance["config"]),
         "Data": data,
         "Trained": f"{provenance['date']} on {environment['device']}",
-        "Took": duration(provenance["duration_s"]),
+        "Took": took(provenance),
         "Code digest": f"`{provenance['code_digest'][:16]}`",
         "Weights": weights,
     }

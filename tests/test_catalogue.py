@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import torchvision
 
-from tlutils.catalogue import REGISTRY
+from tlutils.catalogue import REGISTRY, look_up, nearest_names
 
 FILES = [pytest.param(file, id=file.path) for info in REGISTRY.values() for file in info.files]
 
@@ -52,6 +52,18 @@ def test_entry_is_complete(info):
     assert re.fullmatch(r"https?://\S+", info.url)
     assert len(set(info.class_names)) == len(info.class_names) == 10
     assert info.image_shape[2] in (1, 3)
+
+
+def test_an_entry_is_found_by_its_name_alone():
+    registry = {"mnist": 1, "usps": 2}
+    assert look_up(registry, "usps", "data set") == 2
+    with pytest.raises(ValueError, match="no data set 'MINST'") as caught:
+        look_up(registry, "MINST", "data set")
+    assert str(caught.value).endswith(". Did you mean 'mnist'? There are: mnist, usps.")
+
+
+def test_far_names_are_not_offered():
+    assert nearest_names("???", iter(("mnist", "usps"))) == " There are: mnist, usps."
 
 
 def test_sizes_are_the_files_sizes(data_root):

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import errno
 import http.server
+import io
 import os
 import pickle
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tlutils import datasets, downloads
-from tlutils.catalogue import REGISTRY
+from tlutils.catalogue import REGISTRY, DataFile
 from tlutils.downloads import DatasetError
 
 
@@ -342,6 +345,57 @@ class TestStaging:
         datasets.load("mnist", root=data)
         assert before == {file: (data / file.path).read_bytes() for file in info.files}
         assert files_in(data) == {"prepared/mnist.npz", *(file.path for file in info.files)}
+
+
+def stage_archive(folder: Path, *members: tarfile.TarInfo) -> set[str]:
+    """Stage an archive with these members, 3 bytes each, and return which files came out."""
+    path = folder / "some.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for member in members:
+            member.size = 3 if member.isfile() else 0
+            archive.addfile(member, io.BytesIO(b"abc"))
+    with downloads.staged({DataFile(path.name, "", 0, (), is_checked=False): path}) as staged:
+        return {p.relative_to(staged).as_posix() for p in staged.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(params=["filters", "no filters"])
+def either_tarfile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpack as Python 3.11.4 and later do, and as those before do, which have no filters."""
+    if request.param == "no filters":
+        older = SimpleNamespace(open=tarfile.open, TarError=tarfile.TarError, TarFile=tarfile.TarFile)
+        monkeypatch.setattr(downloads, "tarfile", older)
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, **options: object) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type = kind
+    for option, value in options.items():
+        setattr(made, option, value)
+    return made
+
+
+# Python 3.12 and 3.13 warn where no filter is given.
+@pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")
+@pytest.mark.usefixtures("either_tarfile")
+class TestUnpacking:
+    def test_files_and_folders(self, tmp_path):
+        folder = member("a", tarfile.DIRTYPE, mode=0o755)
+        assert stage_archive(tmp_path, folder, member("a/b"), member("./c")) == {"a/b", "c"}
+
+    @pytest.mark.parametrize("bad", [
+        member("../b"), member("a/../../b"), member("b", tarfile.FIFOTYPE), member("b", tarfile.CHRTYPE),
+        member("b", tarfile.SYMTYPE, linkname="/etc"), member("b", tarfile.LNKTYPE, linkname="../a"),
+    ], ids=lambda bad: f"{bad.name} {bad.type.decode()}")  # fmt: skip
+    def test_anything_else_is_refused(self, tmp_path, bad):
+        with pytest.raises(DatasetError, match=r"some\.tar\.gz is damaged or incomplete \(.*b.*\)"):
+            stage_archive(tmp_path, member("a"), bad)
+        assert {path.name for path in tmp_path.iterdir()} == {"some.tar.gz"}
+
+
+def test_without_filters_an_absolute_place_is_refused(tmp_path, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    with pytest.raises(DatasetError, match="'/b' in it is no file or folder below the archive's own"):
+        stage_archive(tmp_path, member("/b"))
 
 
 def test_verify_names_what_is_wrong(tmp_path: Path) -> None:

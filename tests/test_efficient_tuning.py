@@ -310,6 +310,17 @@ def test_a_penalty_that_cannot_be_meant_is_refused(start, options, says):
         l2_sp_penalty(nn.Linear(2, 1), start, **options)
 
 
+def test_both_kinds_of_layer_start_alike():
+    """A 1×1 convolution on one pixel is a linear layer: with the same generator it gets the same A."""
+    linear = LoRALinear(nn.Linear(6, 4), 2, 3.0, new_generator(0))
+    convolution = LoRAConv2d(nn.Conv2d(6, 4, 1), 2, 3.0, new_generator(0))
+
+    assert torch.equal(convolution.a.flatten(1), linear.a)
+    assert convolution.a.shape == (2, 6, 1, 1)
+    assert (convolution.b.shape, linear.b.shape) == ((4, 2, 1, 1), (4, 2))
+    assert convolution.scale == linear.scale == 1.5
+
+
 def test_model_based_offers_the_same_functions():
     names = ("LoRALinear", "merge_lora", "l2_sp_penalty", "add_lora", "add_adapters")
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -86,7 +87,30 @@ def test_provenance_says_where_a_number_comes_from(stored):
     assert record["code_digest"] == code_digest(train)
     assert record["environment"]["torch"] == torch.__version__
     assert record["duration_s"] >= 0
-    assert set(record) == {"name", "config", "code_digest", "data", "environment", "duration_s", "date"}
+    assert set(record) - {"cpu_s"} == {
+        "name", "config", "code_digest", "data", "environment", "duration_s", "date",
+    }  # fmt: skip
+
+
+def test_processor_time_is_recorded_where_the_system_tells_it(monkeypatch):
+    pytest.importorskip("resource")
+    told = train_or_replay("a/b", train, Config(), live=True)
+    monkeypatch.setitem(sys.modules, "resource", None)
+    untold = train_or_replay("a/b", train, Config(), live=True)
+
+    assert told.provenance["cpu_s"] >= 0
+    assert "cpu_s" not in untold.provenance
+
+
+def test_processor_time_counts_processes_that_have_ended(monkeypatch):
+    resource = pytest.importorskip("resource")
+    spent = {
+        resource.RUSAGE_SELF: SimpleNamespace(ru_utime=1.0, ru_stime=0.5),
+        resource.RUSAGE_CHILDREN: SimpleNamespace(ru_utime=20.0, ru_stime=3.0),
+    }
+    monkeypatch.setattr(resource, "getrusage", spent.get)
+
+    assert runs._cpu_seconds() == 24.5
 
 
 def test_checksums_of_the_data_are_recorded():

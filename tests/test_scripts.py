@@ -87,6 +87,14 @@ def test_the_page_of_the_numbers_says_where_a_run_comes_from(program, tmp_path):
         assert fact in page
 
 
+def test_the_page_of_the_numbers_says_how_much_computing_a_run_was(program):
+    record = {**RECORD, "provenance": RECORD["provenance"] | {"cpu_s": 130.0}}
+    describe = program("numbers_page").describe
+
+    assert "3.3 min (2.2 min of processor time)" in describe("small/run", record)
+    assert "processor time" not in describe("small/run", RECORD)
+
+
 def test_a_long_block_of_the_numbers_is_cut(program):
     block = program("numbers_page").folded("Results", {str(i): i for i in range(400)})
 

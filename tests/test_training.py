@@ -214,6 +214,19 @@ def test_best_weights_on_validation_are_kept():
     assert evaluate(model, validation).accuracy == max(found)
 
 
+def test_looking_alone_changes_nothing():
+    alone, watched = small_net(), small_net()
+    options = {"num_steps": 60, "batch_size": 16, "learning_rate": 3e-3}
+    fit(alone, make_data(), **options)
+    history = fit(watched, make_data(), validation=make_data(30, seed=2), keep_best=False, **options)
+
+    found = history.validation_accuracy
+    assert len(found) == 15
+    assert history.best_step == history.validation_steps[found.index(max(found))]
+    assert evaluate(watched, make_data(30, seed=2)).accuracy == found[-1]
+    assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), watched.parameters(), strict=True))
+
+
 def test_early_stopping_waits_its_patience_and_no_longer():
     history = fit(small_net(), make_data(), num_steps=500, batch_size=16, learning_rate=3e-3,
                   validation=make_data(30, seed=2), patience=3)  # fmt: skip

@@ -119,6 +119,21 @@ def test_without_choice_the_last_weights_stay():
     assert history.num_steps == 2
 
 
+@pytest.mark.parametrize("augment", [None, lambda x: x])
+def test_without_choice_validation_is_recorded_all_the_same(augment):
+    options = {"save_best_only": False, "progress": False, "augment": augment, "learning_rate": 0.05}
+    alone, watched = pair(), pair()
+    alone.fit({"train": DATA}, 4, **options)
+    held_out = DATA.subset(torch.arange(20))
+
+    history = watched.fit({"train": DATA, "val": held_out}, 4, **options)
+
+    assert len(history.validation_accuracy) == 4
+    assert evaluate(watched, held_out).accuracy == history.validation_accuracy[-1]
+    state = alone.joined.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in watched.joined.state_dict().items())
+
+
 def test_loaders_serve_as_data():
     loader = DataLoader(TensorDataset(X, DATA.y), batch_size=16)
     a, b = (pair().fit({"train": data, "val": data}, 2, progress=False).train_loss for data in (loader, DATA))

@@ -3,9 +3,14 @@ shapes."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 DIGITS = tuple("0123456789")
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,38 @@ class PhotographInfo:
     def archive(self) -> str:
         """Place of the downloaded archive below the data folder; empty where a repository is fetched."""
         return self.address.rpartition("/")[2] if self.address.endswith(".zip") else ""
+
+
+def look_up(registry: Mapping[str, Entry], name: str, kind: str) -> Entry:
+    """Return the entry `name` of a registry, whose entries the message calls `kind`.
+
+    Raises
+    ------
+    ValueError
+        There is no such entry; the nearest names are offered.
+
+    Examples
+    --------
+    >>> look_up({"a": 1, "b": 2}, "b", "letter")
+    2
+    """
+    if name not in registry:
+        raise ValueError(f"There is no {kind} {name!r}.{nearest_names(name, registry)}")
+    return registry[name]
+
+
+def nearest_names(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest ones, and all there are.
+
+    Examples
+    --------
+    >>> nearest_names("usp", ("mnist", "usps"))
+    " Did you mean 'usps'? There are: mnist, usps."
+    """
+    known = tuple(known)
+    near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.4)
+    guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return f"{guess} There are: {', '.join(known)}."
 
 
 _MNIST_HOSTS = (

@@ -6,7 +6,6 @@ with torchvision and keeps one uncompressed `prepared/<name>.npz`; every later l
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import os
@@ -20,7 +19,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from tlutils import downloads, drawn
-from tlutils.catalogue import REGISTRY, DataFile, DatasetInfo
+from tlutils.catalogue import REGISTRY, DataFile, DatasetInfo, look_up
 from tlutils.downloads import DatasetError
 from tlutils.toys import ShiftedToy, make_shifted_toy
 
@@ -98,11 +97,7 @@ def describe(name: str) -> DatasetInfo:
     >>> describe("usps").class_names[3]
     '3'
     """
-    if name not in REGISTRY:
-        near = difflib.get_close_matches(str(name).lower(), REGISTRY, n=3, cutoff=0.4)
-        guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise ValueError(f"There is no data set {name!r}.{guess} There are: {', '.join(REGISTRY)}.")
-    return REGISTRY[name]
+    return look_up(REGISTRY, name, "data set")
 
 
 def load(

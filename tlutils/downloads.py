@@ -202,7 +202,7 @@ def _stage(file: DataFile, path: Path, folder: Path) -> None:
     """Put the unpacked form of one file at its place below `folder`."""
     if path.name.endswith(".tar.gz"):
         with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
+            _unpack(archive, folder)
         return
     is_packed = path.name.endswith(".gz")
     relative = file.unpacked if is_packed or path.name != Path(file.path).name else file.path
@@ -213,6 +213,24 @@ def _stage(file: DataFile, path: Path, folder: Path) -> None:
             shutil.copyfileobj(stream, out, 1 << 20)
     else:
         target.symlink_to(path.resolve())
+
+
+def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Unpack an archive of nothing but files and folders, all of them below `folder`.
+
+    Raises
+    ------
+    tarfile.TarError
+        The archive holds something else.
+    """
+    if hasattr(tarfile, "data_filter"):
+        archive.extractall(folder, filter="data")
+        return
+    for member in archive.getmembers():  # Python 3.11.0 to 3.11.3 have no filters
+        place = Path(member.name)
+        if place.anchor or ".." in place.parts or not (member.isfile() or member.isdir()):
+            raise tarfile.TarError(f"{member.name!r} in it is no file or folder below the archive's own")
+    archive.extractall(folder)
 
 
 def prepared_path(folder: Path, name: str) -> Path:

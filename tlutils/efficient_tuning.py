@@ -40,7 +40,21 @@ def _uniform(shape: Sequence[int], fan_in: int, generator: torch.Generator | Non
     return torch.empty(*shape).uniform_(-bound, bound, generator=generator)
 
 
-class LoRALinear(nn.Module):
+class _LoRA(nn.Module):
+    """What LoRA beside any layer has: the frozen layer, the scale α / r, and A and B at their start."""
+
+    def __init__(self, base: nn.Module, rank: int, alpha: float, generator: torch.Generator | None) -> None:
+        super().__init__()
+        num_out, fan_in = len(base.weight), base.weight[0].numel()
+        _check_rank(rank, alpha, min(num_out, fan_in))
+        self.base = base.requires_grad_(False)
+        self.scale = alpha / rank
+        drawn = _uniform((rank, *base.weight.shape[1:]), fan_in, generator)
+        self.a = nn.Parameter(drawn.to(base.weight))
+        self.b = nn.Parameter(base.weight.new_zeros(num_out, rank, *[1] * (base.weight.ndim - 2)))
+
+
+class LoRALinear(_LoRA):
     r"""Add a trainable update of low rank to a linear layer that is held still.
 
     .. math:: y = W x + c + \tfrac{\alpha}{r} B A x
@@ -82,15 +96,9 @@ class LoRALinear(nn.Module):
     def __init__(
         self, base: nn.Module, rank: int, alpha: float, generator: torch.Generator | None = None
     ) -> None:
-        super().__init__()
         if not isinstance(base, nn.Linear):
             raise TypeError(f"LoRALinear got {type(base).__name__}; expected nn.Linear")
-        _check_rank(rank, alpha, min(base.weight.shape))
-        self.base = base.requires_grad_(False)
-        self.scale = alpha / rank
-        drawn = _uniform((rank, base.in_features), base.in_features, generator)
-        self.a = nn.Parameter(drawn.to(base.weight))
-        self.b = nn.Parameter(base.weight.new_zeros(base.out_features, rank))
+        super().__init__(base, rank, alpha, generator)
 
     def forward(self, x: Float[Tensor, "... num_in"]) -> Float[Tensor, "... num_out"]:
         return self.base(x) + self.scale * (x @ self.a.T @ self.b.T)
@@ -100,7 +108,7 @@ class LoRALinear(nn.Module):
         return self.scale * self.b @ self.a
 
 
-class LoRAConv2d(nn.Module):
+class LoRAConv2d(_LoRA):
     r"""Add a trainable update of low rank to a convolution that is held still.
 
     Two convolutions stand beside the frozen one: a thin one with its kernel size, stride and padding into r
@@ -149,7 +157,6 @@ class LoRAConv2d(nn.Module):
     def __init__(
         self, base: nn.Module, rank: int, alpha: float, generator: torch.Generator | None = None
     ) -> None:
-        super().__init__()
         if not isinstance(base, nn.Conv2d):
             raise TypeError(f"LoRAConv2d got {type(base).__name__}; expected nn.Conv2d")
         if base.groups != 1 or base.padding_mode != "zeros":
@@ -157,13 +164,7 @@ class LoRAConv2d(nn.Module):
                 f"the convolution has groups={base.groups} and padding_mode={base.padding_mode!r}; expected "
                 "1 and 'zeros'. Leave this layer out."
             )
-        fan_in = base.weight[0].numel()
-        _check_rank(rank, alpha, min(base.out_channels, fan_in))
-        self.base = base.requires_grad_(False)
-        self.scale = alpha / rank
-        drawn = _uniform((rank, *base.weight.shape[1:]), fan_in, generator)
-        self.a = nn.Parameter(drawn.to(base.weight))
-        self.b = nn.Parameter(base.weight.new_zeros(base.out_channels, rank, 1, 1))
+        super().__init__(base, rank, alpha, generator)
 
     def forward(self, x: Float[Tensor, "n num_in h w"]) -> Float[Tensor, "n num_out h_out w_out"]:
         inner = functional.conv2d(
@@ -248,7 +249,7 @@ def _replace(model: nn.Module, name: str, layer: nn.Module) -> None:
 def _plain_layers(model: nn.Module, part: str) -> Iterator[str]:
     """Yield the names of the linear and convolutional layers under `part`, those with LoRA left out."""
     kinds = (nn.Linear, nn.Conv2d)
-    taken = [name for name, layer in model.named_modules() if isinstance(layer, LoRALinear | LoRAConv2d)]
+    taken = [name for name, layer in model.named_modules() if isinstance(layer, _LoRA)]
     for name, layer in model.named_modules():
         is_under = name == part or name.startswith(part + ".")
         if is_under and isinstance(layer, kinds) and not any(name.startswith(t + ".") for t in taken):
@@ -357,9 +358,7 @@ def merge_lora(model: nn.Module) -> nn.Module:
     >>> type(merge_lora(layer)).__name__
     'Linear'
     """
-    found = [
-        (name, part) for name, part in model.named_modules() if isinstance(part, LoRALinear | LoRAConv2d)
-    ]
+    found = [(name, part) for name, part in model.named_modules() if isinstance(part, _LoRA)]
     if not found:
         raise ValueError("the network has no LoRA layer; was it merged already? Merging is done once.")
     for name, layer in found:

@@ -21,10 +21,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from tlutils import checkouts, downloads
-from tlutils.catalogue import PhotographInfo
+from tlutils.catalogue import PhotographInfo, look_up, nearest_names
 from tlutils.datasets import ImageSet
 from tlutils.downloads import DatasetError
-from tlutils.tabular import TABLES, _guess
+from tlutils.tabular import TABLES
 
 __all__ = [
     "PHOTOGRAPHS",
@@ -121,9 +121,7 @@ def describe(name: str) -> PhotographInfo:
     >>> describe("hymenoptera").parts
     (('train', 244), ('val', 153))
     """
-    if name not in PHOTOGRAPHS:
-        raise ValueError(f"There is no set of photographs {name!r}.{_guess(name, available())}")
-    return PHOTOGRAPHS[name]
+    return look_up(PHOTOGRAPHS, name, "set of photographs")
 
 
 def load(
@@ -173,7 +171,7 @@ def load(
     info = describe(name)
     expected = dict(info.parts)
     if part not in expected:
-        raise ValueError(f"{name} has no part {part!r}.{_guess(part, tuple(expected))}")
+        raise ValueError(f"{name} has no part {part!r}.{nearest_names(part, expected)}")
     if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
         raise ValueError(f"size is {size!r}; expected a number of pixels, an integer of at least 1")
     folders = downloads.search_folders(root)

@@ -76,7 +76,8 @@ class Run:
     weights
         State dicts by model name, float32.
     provenance
-        Config, code digest, data checksums, versions, device, duration in seconds, date.
+        Config, code digest, data checksums, versions, device, duration in seconds, date; where the system
+        tells, also the processor seconds of this process and of those that it started and that have ended.
     is_live
         Whether it was trained just now.
     stored
@@ -298,22 +299,35 @@ def _data_digest(dataset: str) -> str:
     return digest.hexdigest()
 
 
+def _cpu_seconds() -> float | None:
+    """Return the processor seconds so far of this process and its ended children; None on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in used)
+
+
 def _train(
     name: str, train: Callable[[Any], Outcome], config: Any, digest: str, data: tuple[str, ...]
 ) -> Run:
     """Train a run, store it if the environment asks for that, and print it beside the stored one."""
     stored = load(name) if name in available() else None
-    started = time.perf_counter()
+    started, cpu_before = time.perf_counter(), _cpu_seconds()
     outcome = train(config)
+    duration_s, cpu_after = time.perf_counter() - started, _cpu_seconds()
     provenance = {
         "name": name,
         "config": asdict(config),
         "code_digest": digest,
         "data": {dataset: _data_digest(dataset) for dataset in data},
         "environment": environment(),
-        "duration_s": round(time.perf_counter() - started, 1),
+        "duration_s": round(duration_s, 1),
         "date": datetime.now(UTC).date().isoformat(),
     }
+    if cpu_before is not None:
+        provenance["cpu_s"] = round(cpu_after - cpu_before, 1)
     if os.environ.get("TLUTILS_STORE"):
         _save(name, outcome, provenance)
     weights = {which: model.state_dict() for which, model in outcome.models.items()}

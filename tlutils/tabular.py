@@ -6,7 +6,6 @@ takes a fraction of a second, so nothing is prepared.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from tlutils import downloads
-from tlutils.catalogue import DataFile, TableInfo
+from tlutils.catalogue import DataFile, TableInfo, look_up, nearest_names
 from tlutils.downloads import DatasetError
 
 if TYPE_CHECKING:
@@ -199,9 +198,7 @@ def describe(name: str) -> TableInfo:
     >>> describe("office_caltech10_surf").num_features
     800
     """
-    if name not in TABLES:
-        raise ValueError(f"There is no feature set {name!r}.{_guess(name, available())}")
-    return TABLES[name]
+    return look_up(TABLES, name, "feature set")
 
 
 def domain_names(name: str) -> tuple[str, ...]:
@@ -254,7 +251,7 @@ def load(
     """
     info = describe(name)
     if domain not in domain_names(name):
-        raise ValueError(f"{name} has no domain {domain!r}.{_guess(domain, domain_names(name))}")
+        raise ValueError(f"{name} has no domain {domain!r}.{nearest_names(domain, domain_names(name))}")
     splits = [part[1] for part in info.parts if part[0] == domain]
     if split is None:
         split = splits[0]
@@ -272,13 +269,6 @@ def load(
             raise downloads.damaged(path, f"{type(error).__name__}: {error}") from error
     _verify(path, info, info.parts[index][2], x, y)
     return FeatureSet(f"{name}/{domain}/{split}", x, y, info.class_names)
-
-
-def _guess(name: str, known: tuple[str, ...]) -> str:
-    """Return the end of a message about an unknown name: the nearest ones, and all there are."""
-    near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.4)
-    guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return f"{guess} There are: {', '.join(known)}."
 
 
 def _read(path: Path, info: TableInfo) -> tuple[np.ndarray | csr_matrix, np.ndarray]:

@@ -47,7 +47,7 @@ class History:
     validation_steps, validation_accuracy
         After which steps the validation set was looked at, and the accuracy found, in [0, 1].
     best_step
-        The step whose weights the model has at the end; None without a validation set.
+        The step of the best look at the validation set, the first of equals; None without one.
     num_steps
         Steps done. Fewer than asked for after early stopping.
     duration_s
@@ -372,6 +372,7 @@ def fit(
     x_target: Float[Tensor, "n ..."] | None = None,
     validation: Labelled | None = None,
     validate_every: int | None = None,
+    keep_best: bool = True,
     patience: int | None = None,
     seed: int = 0,
     checkpoint: Path | None = None,
@@ -413,9 +414,11 @@ def fit(
     x_target
         Target examples without labels, needed by `loss_term`.
     validation
-        Examples on which the best weights are chosen. None: no choice, the last weights stay.
+        Examples on which the best weights are chosen. None: no looks, the last weights stay.
     validate_every
         Steps between two looks at `validation`; by default one epoch.
+    keep_best
+        End with the weights of the best look at `validation`; False: look, and keep the last weights.
     patience
         Stop after so many looks without a better accuracy. None: never.
     seed
@@ -459,16 +462,11 @@ def fit(
     was_training = model.training
     model.to(device, memory_format=torch.channels_last).train()
     trainer = _Trainer(
-        model,
-        _trainable_groups(model, parameter_groups),
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        momentum=momentum,
-        weight_decay=weight_decay,
+        model, _trainable_groups(model, parameter_groups), optimizer=optimizer, learning_rate=learning_rate,
+        momentum=momentum, weight_decay=weight_decay, device=device,
         factor=lambda step: _rate_factor(schedule, step / num_steps),
-        device=device,
         dtype=autocast_dtype(device) if mixed_precision else None,
-    )
+    )  # fmt: skip
     fingerprint = f"{num_steps=} {batch_size=} {learning_rate=} {optimizer=} {schedule=} {seed=} n={len(x)}"
 
     def take_step(step: int) -> None:
@@ -498,7 +496,7 @@ def fit(
         raise MemoryError(out_of_memory_advice(batch_size, device)) from error
     finally:
         model.train(was_training)
-    if trainer.best_weights is not None:
+    if keep_best and trainer.best_weights is not None:
         model.load_state_dict(trainer.best_weights)
     if checkpoint is not None:
         checkpoint.unlink(missing_ok=True)

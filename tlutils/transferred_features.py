@@ -249,7 +249,8 @@ class TransferredFeatures(nn.Module):
         ----------
         data
             ``{"train": …, "val": …}``, each `Labelled` or an iterable of batches (x, y) such as a DataLoader,
-            which is read once. ``"val"`` may be missing if `save_best_only` is False.
+            which is read once. ``"val"`` may be missing if `save_best_only` is False; where it is there, the
+            history has its accuracies in any case.
         num_epochs
             Passes over the training examples, at least 1.
         save_best_only
@@ -291,7 +292,7 @@ class TransferredFeatures(nn.Module):
         history = fit(
             self.joined if is_fixed else self, parts["train"],
             num_steps=num_epochs * max(1, len(parts["train"]) // batch_size), batch_size=batch_size,
-            validation=parts["val"] if save_best_only else None, device=self.device, progress=progress,
+            validation=parts.get("val"), keep_best=save_best_only, device=self.device, progress=progress,
             **{"parameter_groups": groups, **options},
         )  # fmt: skip
         if save_to is not None:
