@@ -22,6 +22,8 @@ import nbformat
 from execute import paths
 from nbclient import NotebookClient
 
+from tlutils.files import write_atomically
+
 STORED = Path(__file__).resolve().parent.parent / "tlutils" / "stored_runs"
 
 
@@ -82,6 +84,27 @@ def records(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def weight_files(record: Path) -> set[str]:
+    """Return the names of the files with the weights of a stored run; none where there is no such run."""
+    if not record.is_file():
+        return set()
+    return {entry["file"] for entry in json.loads(record.read_text(encoding="utf-8"))["weights"].values()}
+
+
+def keep(name: str, scratch: Path) -> None:
+    """Replace one stored run by that in `scratch`: weights first, the record that names them last.
+
+    Only files of this run are touched, so that two trainings at once do not lose each other's results.
+    """
+    old, new = STORED / f"{name}.json", scratch / f"{name}.json"
+    before, after = weight_files(old), weight_files(new)
+    for file in [*sorted(after), new.name]:
+        content = (new.parent / file).read_bytes()
+        write_atomically(old.parent / file, lambda out, content=content: out.write(content))
+    for file in before - after:
+        (old.parent / file).unlink(missing_ok=True)
+
+
 def main() -> int:
     """Retrain, compare, and keep what was asked to be kept; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -101,8 +124,8 @@ def main() -> int:
             print(f"{name}: stored, here, difference")
             print("\n".join(compare(before.get(name, {}).get("metrics", {}), after[name]["metrics"])))
         if arguments.keep:
-            shutil.rmtree(STORED, ignore_errors=True)
-            shutil.copytree(scratch, STORED)
+            for name in trained:
+                keep(name, scratch)
     for chapter, lines in stopped.items():
         print(
             "\n".join([f"{chapter}: {len(lines)} cells failed", *lines])

@@ -159,3 +159,21 @@ def test_retrain_says_when_there_was_nothing_to_train(small_book, monkeypatch, c
 
     assert "no run 'small/walk' was trained; stored are small/run" in capsys.readouterr().out
     assert record.read_text(encoding="utf-8") == before
+
+
+def test_keeping_a_run_touches_the_files_of_no_other(small_book, tmp_path):
+    _, retrain, _, record = small_book
+    scratch, weights = tmp_path / "scratch", {"model": {"file": "run.model.new.safetensors", "sha256": "1"}}
+    (scratch / "small").mkdir(parents=True)
+    (scratch / "small" / "run.json").write_text(json.dumps({**RECORD, "weights": weights}), encoding="utf-8")
+    (scratch / "small" / "run.model.new.safetensors").write_bytes(b"new")
+    record.write_text(json.dumps(RECORD), encoding="utf-8")
+    (record.parent / "run.model.0.safetensors").write_bytes(b"old")
+    (record.parent / "stored_meanwhile.json").write_text("{}", encoding="utf-8")
+
+    retrain.keep("small/run", scratch)
+
+    assert sorted(path.name for path in record.parent.iterdir()) == [
+        "run.json", "run.model.new.safetensors", "stored_meanwhile.json",
+    ]  # fmt: skip
+    assert json.loads(record.read_text(encoding="utf-8"))["weights"] == weights
