@@ -1,12 +1,14 @@
 """Stored runs: replayed, trained, stale, damaged, killed."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
+import joblib
 import pytest
 import torch
 from torch import nn
@@ -111,6 +113,18 @@ def test_processor_time_counts_processes_that_have_ended(monkeypatch):
     monkeypatch.setattr(resource, "getrusage", spent.get)
 
     assert runs._cpu_seconds() == 24.5
+
+
+def test_processor_time_counts_the_workers_of_a_sweep():
+    pytest.importorskip("resource")
+    workers = set(joblib.Parallel(n_jobs=2)(joblib.delayed(os.getpid)() for _ in range(4)))
+    assert os.getpid() not in workers
+
+    runs._cpu_seconds()
+
+    for worker in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(worker, 0)
 
 
 def test_checksums_of_the_data_are_recorded():

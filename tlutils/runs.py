@@ -300,11 +300,17 @@ def _data_digest(dataset: str) -> str:
 
 
 def _cpu_seconds() -> float | None:
-    """Return the processor seconds so far of this process and its ended children; None on Windows."""
+    """Return the processor seconds so far of this process and its ended children; None on Windows.
+
+    joblib's workers wait for more work after a sweep and count only once they have ended, so they are ended.
+    """
     try:
         import resource
     except ImportError:
         return None
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=True)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(part.ru_utime + part.ru_stime for part in used)
 
@@ -314,7 +320,7 @@ def _train(
 ) -> Run:
     """Train a run, store it if the environment asks for that, and print it beside the stored one."""
     stored = load(name) if name in available() else None
-    started, cpu_before = time.perf_counter(), _cpu_seconds()
+    cpu_before, started = _cpu_seconds(), time.perf_counter()
     outcome = train(config)
     duration_s, cpu_after = time.perf_counter() - started, _cpu_seconds()
     provenance = {
