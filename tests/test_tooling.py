@@ -60,10 +60,14 @@ def test_the_version_stands_twice_and_is_the_same():
 
 def test_every_module_has_an_api_page():
     modules = {path.stem for path in (ROOT / "tlutils").glob("*.py") if path.stem != "__init__"}
+    parts = {path.stem for path in (ROOT / "tlutils/generative").glob("*.py") if path.stem != "__init__"}
     toc = (ROOT / "_toc.yml").read_text("utf-8")
     listed = set(re.findall(r"book/api/(\w+)", toc)) - {"index"}
 
-    assert listed == modules
+    assert listed == modules | {"generative"}
+    for part in parts:
+        page = (ROOT / "book/api/generative.md").read_text("utf-8")
+        assert f"automodule:: tlutils.generative.{part}\n" in page
     for module in modules:
         assert f"automodule:: tlutils.{module}\n" in (ROOT / f"book/api/{module}.md").read_text("utf-8")
         assert f"[`{module}`]({module}.md)" in (ROOT / "book/api/index.md").read_text("utf-8")

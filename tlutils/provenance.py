@@ -86,7 +86,12 @@ def _is_ours(item: object, home: str) -> bool:
 
 
 def _used_objects(item: Callable, source: str) -> Iterator[tuple[str, object]]:
-    """Yield what the global names in `source` mean where `item` was defined: `name` and `module.name`."""
+    """Yield what the global names in `source` mean where `item` was defined: `name` and `module.name`.
+
+    A class also uses the classes that it extends.
+    """
+    if inspect.isclass(item):
+        yield from ((base.__qualname__, base) for base in item.__bases__)
     namespace = vars(sys.modules[item.__module__])
     # `__file__` and its kind say where the code lies, which differs between machines, not what it does.
     used = {name for name in _global_names(item) if not name.startswith("__")}

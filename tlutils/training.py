@@ -275,13 +275,10 @@ class _Trainer:
 
 
 def batch_indices(num_examples: int, batch_size: int, step: int, seed: int) -> Int[Tensor, " batch"]:
-    """Return the examples of one step: a fresh shuffle every epoch, each example at most once in it.
+    """Return the examples of one step: a fresh shuffle every epoch, without its incomplete batch.
 
     The shuffle depends on the seed and the epoch alone, so that a resumed training needs no memory of it.
-    The incomplete batch at the end of an epoch is left out; the next shuffle gives its examples their turn.
 
-    Examples
-    --------
     >>> sorted(torch.cat([batch_indices(4, 2, step, seed=0) for step in (0, 1)]).tolist())
     [0, 1, 2, 3]
     """
@@ -462,8 +459,8 @@ def fit(
     was_training = model.training
     model.to(device, memory_format=torch.channels_last).train()
     trainer = _Trainer(
-        model, _trainable_groups(model, parameter_groups), optimizer=optimizer, learning_rate=learning_rate,
-        momentum=momentum, weight_decay=weight_decay, device=device,
+        model, _trainable_groups(model, parameter_groups), optimizer=optimizer, device=device,
+        learning_rate=learning_rate, momentum=momentum, weight_decay=weight_decay,
         factor=lambda step: _rate_factor(schedule, step / num_steps),
         dtype=autocast_dtype(device) if mixed_precision else None,
     )  # fmt: skip

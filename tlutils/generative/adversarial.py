@@ -64,6 +64,11 @@ class AdversarialHistory:
 def alternate(num_discriminator_steps: int = 1) -> Callable[[int], tuple[int, int]]:
     """Return turns in which the discriminator moves k times, then the generator once.
 
+    Raises
+    ------
+    ValueError
+        If `num_discriminator_steps` is below 1.
+
     Examples
     --------
     >>> alternate(5)(0)
@@ -76,6 +81,11 @@ def alternate(num_discriminator_steps: int = 1) -> Callable[[int], tuple[int, in
 
 def phases(length: int) -> Callable[[int], tuple[int, int]]:
     """Return turns in which one player moves for `length` rounds while the other is frozen, then the other.
+
+    Raises
+    ------
+    ValueError
+        If `length` is below 1.
 
     Examples
     --------

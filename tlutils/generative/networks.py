@@ -17,7 +17,9 @@ from tlutils.runtime import seeded
 
 __all__ = [
     "Critic",
+    "FromImage",
     "Generator",
+    "ToImage",
     "dcgan_start",
     "down_block",
     "image_critic",
@@ -91,7 +93,13 @@ class ToImage(nn.Module):
 
 
 class FromImage(nn.Module):
-    """Start of a critic: check the shape, and move pixels from [0, 1] to [-1, 1]."""
+    """Start of a critic: move pixels from [0, 1] to [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        When called with images of another shape.
+    """
 
     def __init__(self, channels: int, image_size: int) -> None:
         super().__init__()
