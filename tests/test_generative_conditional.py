@@ -46,7 +46,7 @@ def test_embedding_multiplies_the_noise_with_the_vector_of_the_class():
 
 def test_projection_adds_an_inner_product():
     critic = small_critic("projection")
-    x, features = images(), None
+    x = images()
     features = critic.features(x)
     plain = features @ critic.head.weight[0] + critic.head.bias
     by_hand = torch.stack([plain[i] + features[i] @ critic.embedding.weight[c] for i, c in enumerate(Y)])
@@ -63,11 +63,11 @@ def test_projection_without_vectors_is_the_plain_critic():
 def test_a_constant_map_acts_as_a_bias_away_from_the_border():
     critic = small_critic("concatenation")
     first = critic.backbone.down1[0]
-    maps = torch.full((1, 3, 16, 16), -1.0)
-    maps[:, 2] = 1.0  # class 2, after pixels and maps have been moved from [0, 1] to [-1, 1]
+    maps = torch.zeros(1, 3, 16, 16)
+    maps[:, 2] = 1.0
     both = first(torch.cat([2 * images(1) - 1, maps], dim=1))
     alone = nn.functional.conv2d(2 * images(1) - 1, first.weight[:, :1], stride=2, padding=1)
-    bias = first.bias + first.weight[:, 3].sum((1, 2)) - first.weight[:, 1:3].sum((1, 2, 3))
+    bias = first.bias + first.weight[:, 3].sum((1, 2))
     inside = (slice(None), slice(None), slice(1, -1), slice(1, -1))
     assert torch.allclose(both[inside], (alone + bias[:, None, None])[inside], atol=1e-6)
 
@@ -92,6 +92,26 @@ def test_generators_hear_the_class(how):
     assert not torch.allclose(generator(z, Y), generator(z, (Y + 1) % 3))
     assert generate(generator, 3, seed=1, y=Y).shape == (3, 1, 16, 16)
     assert torch.equal(generate(generator, 3, seed=1, y=Y), generate(generator, 3, seed=1, y=Y, batch_size=2))
+
+
+def test_concatenation_and_embedding_are_one_thing_if_the_pictures_are_flat():
+    """A learned picture that is flat acts as the sum of its class's map with the weights of the others."""
+    told, drawn = small_critic("concatenation"), small_critic("embedding")
+    drawn.load_state_dict(told.state_dict() | {
+        "backbone.down1.0.weight": drawn.backbone.down1[0].weight, "embedding.weight": drawn.embedding.weight
+    })  # fmt: skip
+    values = torch.tensor([0.5, -1.0, 2.0])
+    with torch.no_grad():
+        drawn.embedding.weight.copy_(values[:, None].expand(-1, 256))
+        for c, value in enumerate(values):
+            told.backbone.down1[0].weight[:, 1 + c] = value * drawn.backbone.down1[0].weight[:, 1]
+    assert torch.allclose(told(images(), Y), drawn(images(), Y), atol=1e-6)
+
+
+def test_an_image_of_another_size_gets_the_critics_message():
+    for how in WAYS:
+        with pytest.raises(ValueError, match=r"built for images of shape \(1, 16, 16\)"):
+            small_critic(how)(torch.rand(3, 1, 8, 8, generator=new_generator(0)), Y)
 
 
 @pytest.mark.parametrize("how", WAYS)

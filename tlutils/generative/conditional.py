@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from tlutils.generative.game import Batch, Game, Turn
 from tlutils.generative.losses import discriminator_loss, non_saturating_loss
-from tlutils.generative.networks import Critic, FromImage, Generator, image_critic, image_generator
+from tlutils.generative.networks import Critic, Generator, image_critic, image_generator
 from tlutils.runtime import seeded
 
 __all__ = [
@@ -132,7 +132,11 @@ class _ImageCritic(Critic):
                 wider.weight[:, :channels] = first.weight
                 wider.bias.copy_(first.bias)
             critic.backbone.down1[0] = wider
-            critic.backbone.standardise = FromImage(channels + num_maps, self.image_size)
+
+    def score_with(self, x: Tensor, maps: Float[Tensor, "n maps h w"]) -> Float[Tensor, " n"]:
+        """Return the scores of images that are followed by maps."""
+        stacked = torch.cat([self.backbone.standardise(x), maps], dim=1)
+        return self.head(self.backbone[1:](stacked)).squeeze(1)
 
 
 class ConcatenationCritic(_ImageCritic):
@@ -161,8 +165,7 @@ class ConcatenationCritic(_ImageCritic):
 
     def forward(self, x: Tensor, y: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         one_hot = functional.one_hot(check_classes(y, len(x), self.num_classes), self.num_classes).to(x)
-        maps = one_hot[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        return super().forward(torch.cat([x, maps], dim=1))
+        return self.score_with(x, one_hot[:, :, None, None].expand(-1, -1, *[self.image_size] * 2))
 
 
 class EmbeddingCritic(_ImageCritic):
@@ -188,7 +191,7 @@ class EmbeddingCritic(_ImageCritic):
 
     def forward(self, x: Tensor, y: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         picture = self.embedding(check_classes(y, len(x), self.num_classes))
-        return super().forward(torch.cat([x, picture.view(-1, 1, *[self.image_size] * 2)], dim=1))
+        return self.score_with(x, picture.view(-1, 1, *[self.image_size] * 2))
 
 
 class ProjectionCritic(_ImageCritic):

@@ -1,0 +1,78 @@
+"""The figures and laboratories of the chapter `conditional_gan` draw what they are given."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tlutils.domains import Labelled
+from tlutils.figures import conditional_gan as figures
+from tlutils.models import Classifier
+from tlutils.repeats import mean_interval
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def reader():
+    """Read the class off the first ten pixels."""
+
+    class First(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :10]
+
+    return Classifier(First(), nn.Identity())
+
+
+def walk(position, what):
+    """Draw one bright pixel: the class of the row, or past the middle of a walk of classes the next one."""
+    shift = int(what == "class" and position > 0.5)
+    images = torch.zeros(10, 8, 256)
+    images[torch.arange(10), :, (torch.arange(10) + shift) % 10] = 1.0
+    return images.view(10, 8, 16, 16)
+
+
+def test_sample_rows_are_named():
+    rows = {"one": torch.rand(10, 1, 16, 16), " ": torch.rand(10, 1, 16, 16)}
+    ax = figures.sample_rows(rows).axes[0]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["one", ""]
+    assert ax.images[0].get_array().shape == (2 * 17, 10 * 17)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_obedience_has_a_line_for_each_training(seeds):
+    shares = [[0.1, 0.5], [0.2, 0.6], [0.1, 0.7]][:seeds]
+    ax = figures.obedience({"blind": ([100, 200], shares), "projection": ([100, 200], shares)}).axes[0]
+    assert [line.get_label() for line in ax.lines[:2]] == ["blind", "projection"]
+    assert ax.lines[0].get_ydata().tolist() == pytest.approx(np.mean(shares, axis=0).tolist())
+
+
+def test_budgets_show_accuracy_and_gain():
+    accuracy = {"plain": {1: np.array([0.4, 0.5]), 5: np.array([0.6, 0.7])}}
+    gains = {1: mean_interval([1.0, 2.0]), 5: mean_interval([0.0, 0.5])}
+    left, right = figures.budgets(accuracy, gains).axes
+    assert left.lines[0].get_ydata().tolist() == pytest.approx([0.45, 0.65])
+    assert right.lines[0].get_ydata().tolist() == pytest.approx([1.5, 0.25])
+
+
+def test_the_walk_says_what_is_read():
+    lab = figures.walk_lab(walk, reader())
+    assert "100 % of the images are read as the class of their row" in lab["describe"](0.5, "noise")
+    assert "0 % are still read as the class of their row, 100 %" in lab["describe"](0.75, "class")
+    assert lab["draw"](0.5, "class").axes[0].images[0].get_array().shape == (170, 136)
+
+
+def test_the_budget_lab_shows_the_nearest_given_image():
+    x = torch.zeros(20, 1, 16, 16)
+    x[1::2] = 1.0  # of each class one black and one white image
+    given = {2: Labelled(x, torch.arange(10).repeat_interleave(2), 10)}
+    samples = torch.full((10, 4, 256), 14).flatten().tolist()
+    lab = figures.budget_lab({2: [{"samples": samples, "recognised": 0.5, "distance": 0.25}]}, given)
+    sheet = lab["draw"](2).axes[0].images[0].get_array()
+    assert sheet.shape == (6 * 17, 10 * 17)
+    assert sheet[4 * 17, 0] == sheet[5 * 17, 0] == 1.0  # nearly white samples lie next to the white image
+    assert "2 labelled images per class: 50 % of the samples" in lab["describe"](2)

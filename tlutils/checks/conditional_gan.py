@@ -1,0 +1,141 @@
+"""Checks of the exercises in the chapter on conditional GANs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tlutils.exercises import Wrong
+from tlutils.generative.losses import discriminator_loss
+from tlutils.runtime import new_generator
+
+
+def _number(value: object, what: str) -> float:
+    """Return `value` as a number or say that it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise Wrong(f"{what} is {value!r}; expected one number.") from None
+
+
+def map_bias(bias: Callable[[Tensor, int], Tensor]) -> str:
+    """Check the number that a constant class map adds to each output channel of a convolution."""
+    weight = torch.randn(6, 11, 4, 4, generator=new_generator(0), dtype=torch.float64)
+    for y in (0, 3, 9):
+        found = bias(weight, y)
+        if not isinstance(found, Tensor) or found.shape != (6,):
+            shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise Wrong(f"for 6 output channels you return {shape}; expected one number for each: (6,).")
+        maps = torch.zeros(1, 11, 4, 4, dtype=torch.float64)
+        maps[:, 1 + y] = 1
+        if torch.allclose(found, functional.conv2d(maps, weight).flatten()):
+            continue
+        if torch.allclose(found, weight[:, y].sum((1, 2))):
+            raise Wrong(
+                f"that is channel {y}; channel 0 is the image, so the map of class {y} is one further."
+            )
+        if torch.allclose(found, weight[:, 1 + y].mean((1, 2))):
+            raise Wrong("that is the mean over the window; a convolution sums.")
+        if torch.allclose(found, weight[:, 1:].sum((1, 2, 3))):
+            raise Wrong("you add all ten maps; nine of them are zero.")
+        raise Wrong(
+            f"for class {y} not what the convolution gives; put a map of ones through it and compare."
+        )
+    return "concatenation at the input is a bias that depends on the class."
+
+
+def deaf_turn(turn: Callable[..., Tensor]) -> str:
+    """Check a discriminator's turn: samples are drawn for the batch's classes and judged under the same."""
+    y = torch.tensor([0, 1, 2, 3, 4, 5])
+    noise, x = torch.zeros(6, 1), 2.0 * torch.arange(6)
+    weight = torch.ones((), requires_grad=True)
+    asked: list[Tensor] = []
+    told: list[tuple[Tensor, Tensor]] = []
+
+    def generator(z: Tensor, classes: Tensor) -> Tensor:
+        asked.append(classes.clone())
+        return weight * (classes.float() + z[:, 0] + 10)
+
+    def critic(examples: Tensor, classes: Tensor) -> Tensor:
+        told.append((examples.detach().clone(), classes.clone()))
+        return examples * 0.1 - classes
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # so that a shuffle is one
+        loss = turn(generator, critic, x, y, noise)
+    if len(asked) != 1 or len(told) != 2:
+        raise Wrong(
+            f"the generator was asked {len(asked)} and the critic {len(told)} times; expected once, twice."
+        )
+    if not torch.equal(asked[0], y):
+        if any(torch.equal(classes, asked[0]) for _, classes in told):
+            raise Wrong(
+                "now the samples are told as they were asked for, but not in the batch's order; use y itself."
+            )
+        raise Wrong(
+            "the samples are asked for other classes than the critic is told: obeying is never rewarded."
+        )
+    if not all(torch.equal(classes, y) for _, classes in told):
+        raise Wrong("the critic is told other classes than those of the examples before it.")
+    expected = discriminator_loss(x * 0.1 - y, (y + 10) * 0.1 - y)
+    if not isinstance(loss, Tensor) or not torch.isclose(loss, expected):
+        raise Wrong("the classes are right, the loss is not: real scores first, generated second.")
+    if loss.requires_grad:
+        raise Wrong("gradients reach the generator in the discriminator's turn; keep torch.no_grad().")
+    return "image and class now belong together on both sides, so a mismatch can be seen."
+
+
+def within_diversity(measure: Callable[[Tensor, Tensor, int], Any]) -> str:
+    """Check a mean distance within classes, averaged over classes of different size."""
+    x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [10.0, 0.0], [10.0, 1.0], [10.0, 3.0]]).reshape(5, 1, 1, 2)
+    y = torch.tensor([0, 0, 1, 1, 1])
+    found = _number(measure(x, y, 2), "the diversity")
+    distances = torch.cdist(x.flatten(1), x.flatten(1))
+    mistakes = {
+        torch.pdist(x.flatten(1)).mean().item(): "pairs of two classes do not count.",
+        (5 + 1 + 2 + 3) / 4: "that is the mean over the pairs; average within each class first.",
+        (distances[:2, :2].mean() + distances[2:, 2:].mean()).item() / 2: "an example's distance 0 to itself "
+        "does not count.",
+        5 + 2: "that is the sum over the classes; average.",
+    }  # fmt: skip
+    for wrong, reason in mistakes.items():
+        if abs(found - wrong) < 1e-4:
+            raise Wrong(f"you return {found:.3f}: {reason}")
+    if abs(found - 3.5) > 1e-4:
+        raise Wrong(f"for classes with the distances 5 and (1, 2, 3) you return {found:.3f}; expected 3.5.")
+    order = torch.tensor([2, 0, 4, 1, 3])
+    if abs(_number(measure(x[order], y[order], 2), "the diversity") - 3.5) > 1e-4:
+        raise Wrong("it changes when the examples are shuffled; pick each class by its index in y.")
+    return "5 within one class, 2 on average within the other: 3.5."
+
+
+def _trial(seed: int, arm: str, gan_labels: int, accuracy: float) -> dict[str, Any]:
+    return {"seed": seed, "arm": arm, "gan labels": gan_labels, "labels": 10, "accuracy": accuracy}
+
+
+def fair_gain(gain: Callable[[list[dict[str, Any]]], Any]) -> str:
+    """Check a mean paired gain: GANs that saw too much are left out, and so are seeds without a partner."""
+    rows = [
+        _trial(0, "plain", 0, 0.80), _trial(0, "gan", 10, 0.82), _trial(0, "gan", 50_000, 0.95),
+        _trial(1, "plain", 0, 0.70), _trial(1, "gan", 10, 0.69),
+        _trial(2, "plain", 0, 0.40), _trial(2, "gan", 50_000, 0.96),
+    ]  # fmt: skip
+    found = _number(gain([dict(row) for row in rows]), "the gain")
+    mistakes = {
+        0.5 / 100: "that is a fraction; points are hundredths.",
+        100 * ((0.82 + 0.69) / 2 - (0.8 + 0.7 + 0.4) / 3): "seed 2 has a plain trial but no fair GAN trial; "
+        "leave both out.",
+        -0.5: "that is plain minus GAN.",
+    }  # fmt: skip
+    for wrong, reason in mistakes.items():
+        if abs(found - wrong) < 1e-6:
+            raise Wrong(f"you return {found:.3f}: {reason}")
+    if found > 10:
+        raise Wrong(f"you return {found:.1f}: a GAN that saw 50 000 labels is still in.")
+    if abs(found - 0.5) > 1e-6:
+        raise Wrong(f"you return {found:.3f}; seed 0 gains 2 points, seed 1 loses 1: expected 0.5.")
+    return "of +12 points, half a point was fair."

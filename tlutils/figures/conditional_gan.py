@@ -1,0 +1,195 @@
+"""Figures and the laboratories of the chapter on conditional GANs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from tlutils.domains import Labelled
+from tlutils.generative.quality import nearest, recognised
+from tlutils.models import Classifier
+from tlutils.plotting import COLOURS, DASHES, MARKERS, interval_curves, percent_axis
+from tlutils.repeats import Interval, mean_interval
+
+__all__ = ["budget_lab", "budgets", "obedience", "sample_rows", "walk_lab"]
+
+
+def _sheet(images: Tensor) -> np.ndarray:
+    """Return a grid of images (rows, columns, h, w) as one picture with thin lines between them."""
+    rows, columns, height, width = images.shape
+    framed = torch.full((rows, columns, height + 1, width + 1), 0.35)
+    framed[..., :height, :width] = images
+    return framed.permute(0, 2, 1, 3).reshape(rows * (height + 1), -1).numpy()
+
+
+def sample_rows(rows: Mapping[str, Tensor]) -> Figure:
+    """Show ten images a row, one per class, in one sheet with the name of each row beside it.
+
+    Parameters
+    ----------
+    rows
+        Name → images (10, 1, h, w) with values in [0, 1]; a blank name continues the row above.
+    """
+    figure, ax = plt.subplots(figsize=(6.4, 0.52 * len(rows) + 0.3))
+    images = torch.stack([images.squeeze(1) for images in rows.values()])
+    ax.imshow(_sheet(images), cmap="gray", vmin=0, vmax=1)
+    step = images.shape[-1] + 1
+    ax.set_yticks([step * (i + 0.5) for i in range(len(rows))], [name.strip() for name in rows])
+    ax.set_xticks([step * (i + 0.5) for i in range(10)], [str(i) for i in range(10)])
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.set_xlabel("class asked for")
+    return figure
+
+
+def obedience(curves: Mapping[str, tuple[Sequence[int], Sequence[Sequence[float]]]]) -> Figure:
+    """Draw the share of samples that are recognised as the class asked for, over training.
+
+    Parameters
+    ----------
+    curves
+        Name → (rounds, one list of shares per seed).
+    """
+    figure, ax = plt.subplots()
+    for (name, (rounds, shares)), colour, marker, dash in zip(
+        curves.items(), COLOURS.values(), MARKERS, [*DASHES, *DASHES], strict=False
+    ):
+        intervals = [
+            mean_interval(values) if len(shares) > 1 else None for values in zip(*shares, strict=True)
+        ]
+        ax.plot(rounds, np.mean(shares, axis=0), label=name, color=colour, marker=marker, linestyle=dash)
+        if len(shares) > 1:
+            ax.fill_between(
+                rounds, [i.low for i in intervals], [min(i.high, 1.0) for i in intervals],
+                color=colour, alpha=0.15, linewidth=0,
+            )  # fmt: skip
+    ax.axhline(0.1, color="0.4", linestyle=":")
+    ax.set(xlabel="round", ylabel="recognised as the class asked for, %", ylim=(0, 1.02))
+    percent_axis(ax.yaxis)
+    ax.legend(fontsize="small")
+    return figure
+
+
+def budgets(accuracy: Mapping[str, Mapping[int, np.ndarray]], gains: Mapping[int, Interval]) -> Figure:
+    """Draw accuracy per arm, and the paired gain of one over another, against labels per class.
+
+    Parameters
+    ----------
+    accuracy
+        Arm → labels per class → one accuracy per seed.
+    gains
+        Labels per class → gain in points.
+    """
+    figure, (left, right) = plt.subplots(2, 1, figsize=(5.2, 6.0), sharex=True, height_ratios=(3, 2))
+    places = range(len(gains))
+    lines = {arm: [mean_interval(values) for values in row.values()] for arm, row in accuracy.items()}
+    interval_curves(left, places, lines, xlabel="", ylabel="test accuracy in %")
+    percent_axis(left.yaxis)
+    means = [gain.mean for gain in gains.values()]
+    ends = [
+        [gain.mean - gain.low for gain in gains.values()],
+        [gain.high - gain.mean for gain in gains.values()],
+    ]
+    right.errorbar(places, means, yerr=ends, fmt="o", color=COLOURS["vermilion"], capsize=3)
+    right.axhline(0, color="0.4", linestyle=":")
+    right.set_xticks(places, [str(k) for k in gains])
+    right.set(xlabel="labels per class", ylabel="own samples minus\naugmentation, points")
+    return figure
+
+
+def walk_lab(walk: Callable[[float, str], Tensor], reader: Classifier) -> dict[str, Any]:
+    """Return the arguments of `widgets.explore` for a grid of classes by contents that walks.
+
+    Parameters
+    ----------
+    walk
+        Maps a position in [0, 1] and ``"noise"`` or ``"class"`` to images (10, 8, h, w).
+    reader
+        Says how many images of the grid show the class of their row.
+    """
+
+    def draw(position: float, what: str) -> Figure:
+        figure, ax = plt.subplots(figsize=(3.9, 4.7))
+        ax.imshow(_sheet(walk(position, what)), cmap="gray", vmin=0, vmax=1)
+        ax.set_yticks([17 * (i + 0.5) for i in range(10)], [str(i) for i in range(10)])
+        ax.set_xticks([])
+        ax.tick_params(length=0)
+        ax.grid(False)
+        ax.set(xlabel="eight contents (noise vectors)", ylabel="class at the start")
+        plt.close(figure)
+        return figure
+
+    def describe(position: float, what: str) -> str:
+        images, rows = walk(position, what).reshape(80, 1, 16, 16), torch.arange(10).repeat_interleave(8)
+        first = recognised(reader, images, rows)
+        if what == "noise":
+            return (
+                f"{100 * position:.0f} % of the way from one noise to another: "
+                f"{100 * first:.0f} % of the images are read as the class of their row."
+            )
+        second = recognised(reader, images, (rows + 1) % 10)
+        return (
+            f"{100 * position:.0f} % of the way to the next class: {100 * first:.0f} % are still read as the "
+            f"class of their row, {100 * second:.0f} % as the next one, the rest as something else."
+        )
+
+    return {
+        "draw": draw, "describe": describe,
+        "position": [0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0], "what": ["noise", "class"],
+        "label": "What changes when the noise walks, and what when the class does?",
+        "names": {"position": "position on the walk", "what": "what walks"},
+        "start": {"position": 0.5, "what": "class"}, "dpi": 70,
+    }  # fmt: skip
+
+
+def budget_lab(
+    results: Mapping[int, Sequence[Mapping[str, Any]]], given: Mapping[int, Labelled]
+) -> dict[str, Any]:
+    """Return the arguments of `widgets.explore` for what a GAN makes of few labelled images.
+
+    Parameters
+    ----------
+    results
+        Labels per class → one result per seed, each with ``recognised`` and ``distance``; the first also
+        with ``samples``, four per class, as numbers from 0 to 15.
+    given
+        Labels per class → the labelled images that the GAN of the first seed saw.
+    """
+    names = ("given", "samples", "nearest\ngiven")
+
+    def rows(k: int) -> Tensor:
+        samples = torch.tensor(results[k][0]["samples"]).reshape(10, 4, 1, 16, 16)[:, :2] / 15
+        seen = [given[k].x[given[k].y == c] for c in range(10)]
+        first = torch.stack([x[torch.arange(2) % len(x)] for x in seen])
+        near = torch.stack([x[nearest(x, drawn)] for x, drawn in zip(seen, samples, strict=True)])
+        return torch.stack([first, samples, near]).squeeze(3).transpose(1, 2).reshape(6, 10, 16, 16)
+
+    def draw(k: int) -> Figure:
+        figure, ax = plt.subplots(figsize=(5.0, 3.2))
+        ax.imshow(_sheet(rows(k)), cmap="gray", vmin=0, vmax=1)
+        ax.set_yticks([17 * (2 * i + 1) for i in range(3)], names)
+        ax.set_xticks([17 * (i + 0.5) for i in range(10)], [str(i) for i in range(10)])
+        ax.tick_params(length=0)
+        ax.grid(False)
+        plt.close(figure)
+        return figure
+
+    def describe(k: int) -> str:
+        found = {name: np.mean([r[name] for r in results[k]]) for name in ("recognised", "distance")}
+        return (
+            f"{k} labelled image{'s' if k > 1 else ''} per class: {100 * found['recognised']:.0f} % of the "
+            f"samples are recognised as the class asked for; they lie {found['distance']:.2f} times as far "
+            "from the nearest image given as a new real digit does."
+        )
+
+    return {
+        "draw": draw, "describe": describe, "k": list(results),
+        "label": "What does a conditional GAN make of few labelled images?",
+        "names": {"k": "labels per class"}, "start": {"k": next(iter(results))}, "dpi": 80,
+    }  # fmt: skip
