@@ -59,6 +59,21 @@ def test_budgets_show_accuracy_and_gain():
     assert right.lines[0].get_ydata().tolist() == pytest.approx([1.5, 0.25])
 
 
+def test_tables_hold_means_and_intervals():
+    result = dict.fromkeys(figures.COLUMNS, 0.5)
+    text = figures.way_table({"projection": [result, {**result, "recall": 0.7}]}, {"cheat": result})
+    head, way, cheat = text.splitlines()
+    assert head.split()[:1] == ["recognised"]
+    assert "0.600 ±1.27" in way  # 0.6, and 12.7 times the standard error 0.1
+    assert way.count("0.500 ±0.00") == cheat.count("0.500") - 1 == 5
+    accuracy = {"plain": {1: np.array([0.4, 0.5]), 5: np.array([0.6, 0.7])}}
+    rows = figures.budget_table(
+        accuracy, {"gain": {1: mean_interval([1.0, 1.0]), 5: mean_interval([-2.0, -2.0])}}
+    )
+    assert rows.splitlines()[1].split() == ["plain", "45.0", "%", "65.0", "%"]
+    assert rows.splitlines()[2].split() == ["gain", "+1.0", "[+1.0,", "+1.0]", "-2.0", "[-2.0,", "-2.0]"]
+
+
 def test_the_walk_says_what_is_read():
     lab = figures.walk_lab(walk, reader())
     assert "100 % of the images are read as the class of their row" in lab["describe"](0.5, "noise")

@@ -17,7 +17,9 @@ from tlutils.models import Classifier
 from tlutils.plotting import COLOURS, DASHES, MARKERS, interval_curves, percent_axis
 from tlutils.repeats import Interval, mean_interval
 
-__all__ = ["budget_lab", "budgets", "obedience", "sample_rows", "walk_lab"]
+__all__ = ["budget_lab", "budget_table", "budgets", "obedience", "sample_rows", "walk_lab", "way_table"]
+
+COLUMNS = ("recognised", "worst class", "Fréchet", "precision", "recall", "diversity")
 
 
 def _sheet(images: Tensor) -> np.ndarray:
@@ -46,6 +48,49 @@ def sample_rows(rows: Mapping[str, Tensor]) -> Figure:
     ax.grid(False)
     ax.set_xlabel("class asked for")
     return figure
+
+
+def way_table(
+    trained: Mapping[str, Sequence[Mapping[str, Any]]], single: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return a table of what was measured: mean and half of the 95 % interval over seeds, or one value.
+
+    Parameters
+    ----------
+    trained
+        Way → one result per seed.
+    single
+        Name → one result.
+    """
+    lines = [" " * 20 + "".join(f"{name:>15}" for name in COLUMNS)]
+    for way, results in trained.items():
+        cells = [mean_interval([result[name] for result in results]) for name in COLUMNS]
+        lines.append(f"{way:20}" + "".join(f"{c.mean:9.3f} ±{c.mean - c.low:4.2f}" for c in cells))
+    for name, result in single.items():
+        lines.append(f"{name:20}" + "".join(f"{result[column]:9.3f}      " for column in COLUMNS).rstrip())
+    return "\n".join(lines)
+
+
+def budget_table(
+    accuracy: Mapping[str, Mapping[int, np.ndarray]], gains: Mapping[str, Mapping[int, Interval]]
+) -> str:
+    """Return a table of mean accuracies in %, and of gains in points with their intervals.
+
+    Parameters
+    ----------
+    accuracy
+        Arm → labels per class → one accuracy per seed.
+    gains
+        Name of the difference → labels per class → interval.
+    """
+    budgets = [*next(iter(accuracy.values()))]
+    lines = [f"{'labels per class':20}" + "".join(f"{k:>20}" for k in budgets)]
+    for arm, row in accuracy.items():
+        lines.append(f"{arm:20}" + "".join(f"{100 * values.mean():18.1f} %" for values in row.values()))
+    for name, row in gains.items():
+        cells = [f"{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]" for gain in row.values()]
+        lines.append(f"{name:20}" + "".join(f"{cell:>20}" for cell in cells))
+    return "\n".join(lines)
 
 
 def obedience(curves: Mapping[str, tuple[Sequence[int], Sequence[Sequence[float]]]]) -> Figure:
