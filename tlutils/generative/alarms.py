@@ -16,7 +16,7 @@ TOO_STRONG = 0.95
 VANISHED = 0.01
 COLLAPSED = 0.5
 SWING = 0.25
-NUM_SWINGS = 4
+NUM_SWINGS = 3
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def alarms(history: AdversarialHistory) -> list[Alarm]:
     - **mode collapse**: needs ``"diversity"`` among what was watched (`quality.diversity`, 1 for the data's):
       its mean over the last fifth of the looks is below 0.5.
     - **oscillation**: over the second half of the rounds, the share of examples on the right side has swung
-      back and forth by a quarter or more, at least four times. Players that approach a draw do not do that.
+      back and forth by a quarter or more, at least three times. Players that approach a draw do not do that.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def alarms(history: AdversarialHistory) -> list[Alarm]:
 
     Notes
     -----
-    The limits are rules of thumb for the games of this book, checked on its healthy and sick runs; they judge
+    The limits are rules of thumb, set with the fifteen games of the chapter's gallery in view; they judge
     scores whose zero means "undecided", so not those of a Wasserstein critic. No alarm does not mean that
     the samples are good.
 

@@ -1,0 +1,151 @@
+"""Checks of the exercises in the chapter on the adversarial game."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from tlutils.exercises import Wrong
+from tlutils.generative.losses import discriminator_loss, non_saturating_loss
+from tlutils.generative.mixtures import ring, ring_centres
+from tlutils.runtime import new_generator
+
+
+def _number(value: object, what: str) -> float:
+    """Return `value` as a number or say that it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise Wrong(f"{what} is {value!r}; expected one number.") from None
+
+
+def _plain(value: object) -> object:
+    """Return a tensor without its history, anything else as it is."""
+    return value.detach() if isinstance(value, Tensor) else value
+
+
+def _pull(loss: Tensor, on: list[Tensor]) -> float:
+    """Return the size of a loss's gradient on some tensors, 0 where it does not depend on them."""
+    if not loss.requires_grad:
+        return 0.0
+    found = torch.autograd.grad(loss, on, retain_graph=True, allow_unused=True)
+    return sum(part.abs().sum().item() for part in found if part is not None)
+
+
+def both_losses(losses: Callable) -> str:
+    """Check the losses of the two players: their values, and on whom each of them pulls."""
+    random = new_generator(0)
+    real, noise = torch.randn(2, 6, 2, generator=random)
+    critic, generator = nn.Linear(2, 1), nn.Linear(2, 2)
+    with torch.no_grad():
+        for layer in (critic, generator):
+            for weight in layer.parameters():
+                weight.copy_(torch.randn(weight.shape, generator=random))
+    fake = generator(noise)
+    found = losses(lambda x: critic(x).squeeze(1), real, fake)
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise Wrong("expected two losses, the discriminator's and the generator's, separated by a comma.")
+    wanted = (
+        discriminator_loss(critic(real).squeeze(1), critic(fake).squeeze(1)).item(),
+        non_saturating_loss(critic(fake).squeeze(1)).item(),
+    )
+    for name, value, right in zip(("discriminator", "generator"), found, wanted, strict=True):
+        if not math.isclose(_number(_plain(value), f"the {name}'s loss"), right, rel_tol=1e-4):
+            raise Wrong(f"the {name}'s loss is {_plain(value):.4f}; expected {right:.4f}.")
+    players = [[*critic.parameters()], [*generator.parameters()]]
+    if _pull(found[0], players[1]) > 0:
+        raise Wrong(
+            "the discriminator's loss pulls at the generator: in its turn, cut the generated examples off."
+        )
+    if _pull(found[0], players[0]) == 0:
+        raise Wrong("the discriminator's loss does not pull at the discriminator.")
+    if _pull(found[1], players[1]) == 0:
+        raise Wrong(
+            "the values are right, but the generator's loss does not pull at the generator: it will never "
+            "learn anything."
+        )
+    return "each player's loss pulls at that player, and the discriminator's at nobody else."
+
+
+def best_answer(answer: Callable) -> str:
+    """Check the best discriminator for soft labels."""
+    p, q = torch.tensor([3.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, 2.0])
+    for alpha, beta in ((0.8, 0.3), (0.9, 0.0), (1.0, 0.0)):
+        found = answer(p, q, alpha, beta)
+        if not isinstance(found, Tensor) or found.shape != p.shape:
+            raise Wrong("expected a tensor with one probability per point.")
+        right = (alpha * p + beta * q) / (p + q)
+        if torch.allclose(found, right):
+            continue
+        if torch.allclose(found, p / (p + q)):
+            raise Wrong(f"that is the answer for labels 1 and 0; here they are {alpha} and {beta}.")
+        if torch.allclose(found, alpha * p / (p + q)):
+            raise Wrong("right for one-sided smoothing; generated examples have the label β, not 0.")
+        if torch.allclose(found, alpha * p / (alpha * p + beta * q)):
+            raise Wrong("the labels do not change how many examples there are: the denominator stays p + q.")
+        raise Wrong(f"for labels {alpha} and {beta} you return {found.tolist()}; expected {right.tolist()}.")
+    return "the mean label of the examples at x, weighted by how many there are of each kind."
+
+
+def modes_reached(count: Callable) -> str:
+    """Check a count of covered modes on points at which the likely mistakes part ways."""
+    centres = ring_centres()
+    cases = {
+        "800 real points": (ring(800, seed=0), 8),
+        "800 points spread evenly over the square": (
+            6 * torch.rand(800, 2, generator=new_generator(1)) - 3,
+            None,
+        ),
+        "800 points at the origin": (torch.zeros(800, 2), 0),
+        "400 points at each of two centres": (centres[:2].repeat(400, 1), 2),
+        "799 points at one centre and one at another": (
+            torch.cat([centres[:1].repeat(799, 1), centres[1:2]]),
+            1,
+        ),
+    }
+    for name, (points, right) in cases.items():
+        found = _number(count(points, centres, 0.1), "the count")
+        if right is None:  # about 6 of 800 fall into a circle of radius 0.3; 10 are needed
+            distance, mode = torch.cdist(points, centres).min(dim=1)
+            right = int((mode[distance <= 0.3].bincount(minlength=8) >= 10).sum())
+        if found == right:
+            continue
+        if "origin" in name or "square" in name:
+            raise Wrong(
+                f"for {name} you count {found:.0f}, expected {right}: a nearest centre can be far away."
+            )
+        if "one at another" in name:
+            raise Wrong("a single stray point covers no mode: ask for a tenth of the fair share.")
+        raise Wrong(f"for {name} you count {found:.0f}; expected {right}.")
+    return "near enough, and often enough: only then a mode counts."
+
+
+def js_divergence(divergence: Callable) -> str:
+    """Check the Jensen–Shannon divergence of two discrete distributions."""
+    cases = [
+        ([0.5, 0.5], [0.5, 0.5], 0.0),
+        ([1.0, 0.0], [0.0, 1.0], math.log(2)),
+        ([0.75, 0.25, 0.0], [0.0, 0.25, 0.75], 0.75 * math.log(2)),
+        ([0.9, 0.1], [0.4, 0.6], None),
+    ]
+    for p, q, right in cases:
+        if right is None:
+            right = sum(
+                a * math.log(2 * a / (a + b)) / 2 + b * math.log(2 * b / (a + b)) / 2
+                for a, b in zip(p, q, strict=True)
+            )
+        tensors = [torch.tensor(values, dtype=torch.float64) for values in (p, q)]
+        found = _number(divergence(*tensors), "the divergence")
+        if math.isnan(found) or math.isinf(found):
+            raise Wrong(f"for {p} and {q} you return {found}: 0 log 0 counts as 0; torch.xlogy knows that.")
+        if math.isclose(found, right, abs_tol=1e-6):
+            continue
+        if math.isclose(found, 2 * right, abs_tol=1e-6):
+            raise Wrong("twice too much: JS is the *mean* of the two divergences from m.")
+        if math.isclose(found, right / math.log(2), abs_tol=1e-6):
+            raise Wrong("that is in bits; take the natural logarithm.")
+        raise Wrong(f"for {p} and {q} you return {found:.4f}; expected {right:.4f}.")
+    return "0 for equal distributions, log 2 for disjoint ones, however far apart they are."
