@@ -1,0 +1,255 @@
+"""Figures and the laboratory of the chapter on the adversarial game."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.distributions import Distribution
+
+from tlutils.generative import AdversarialHistory
+from tlutils.plotting import COLOURS, DASHES, percent_axis
+from tlutils.repeats import Interval
+
+__all__ = [
+    "by_case",
+    "flip",
+    "gallery",
+    "history_of",
+    "one_dimension",
+    "packed",
+    "pairs",
+    "ring_lab",
+    "strips",
+    "table",
+    "unpacked",
+]
+
+
+def packed(array: Any, dtype: str = "float32") -> str:
+    """Return an array as base64 text, to be kept in a run."""
+    return base64.b64encode(np.asarray(array, dtype=dtype).tobytes()).decode()
+
+
+def unpacked(text: str, *shape: int, dtype: str = "float32") -> np.ndarray:
+    """Return the array that a run keeps as base64 text.
+
+    Parameters
+    ----------
+    text
+        Bytes of the array in base64.
+    shape
+        Its shape; flat where none is given.
+    dtype
+        As it was stored.
+    """
+    return np.frombuffer(base64.b64decode(text), dtype=dtype).reshape(shape or (-1,))
+
+
+def by_case(results: Sequence[Mapping[str, Any]], measure: str) -> dict[str, np.ndarray]:
+    """Return case → values of a measure, one per seed, in the order of the results."""
+    cases = dict.fromkeys(result["case"] for result in results)
+    return {case: np.array([r[measure] for r in results if r["case"] == case]) for case in cases}
+
+
+def history_of(result: Mapping[str, Any], looks: str = "diversity") -> AdversarialHistory:
+    """Return what the alarms need of a stored game: two packed curves, and the diversity at its looks."""
+    curves = {name: unpacked(result[name]).tolist() for name in ("share_right", "generator_gradient")}
+    return AdversarialHistory(**curves, watched={"diversity": result[looks]})
+
+
+def table(rows: Mapping[str, Mapping[str, Interval]], formats: Mapping[str, str]) -> str:
+    """Return a text table: a row per name, a column per measure, a mean with its interval in each cell.
+
+    Parameters
+    ----------
+    rows
+        Name → measure → interval.
+    formats
+        Measure → format of its numbers, in the order of the columns.
+    """
+    lines = [" " * 22 + "".join(f"{measure:>24}" for measure in formats)]
+    for name, row in rows.items():
+        lines.append(f"{name:22}" + "".join(f"{row[m]:{digits}}".rjust(24) for m, digits in formats.items()))
+    return "\n".join(lines)
+
+
+def one_dimension(
+    x: Tensor, real: Distribution, generated: Distribution, scores: np.ndarray, paths: np.ndarray
+) -> Figure:
+    """Draw two densities, the scores of trained discriminators beside the log-ratio, and generators' paths.
+
+    Parameters
+    ----------
+    x
+        Positions (n,).
+    real, generated
+        Distributions of the two kinds of examples.
+    scores
+        What each trained discriminator gives (seed, n).
+    paths
+        Shift and scale of the generator in the whole game (seed, look, 2).
+    """
+    figure, axes = plt.subplots(3, 1, figsize=(5.6, 6.6), height_ratios=[1, 1.5, 1.3])
+    log_p, log_q = real.log_prob(x), generated.log_prob(x)
+    axes[0].plot(x, log_p.exp(), label="real, $p$")
+    axes[0].plot(x, log_q.exp(), "--", label="generated, $q$")
+    axes[0].set(ylabel="density", ylim=(0, None))
+    axes[0].legend()
+    axes[1].plot(x, scores.T, color=COLOURS["vermilion"], linewidth=1, alpha=0.7)
+    axes[1].plot(x, log_p - log_q, "k--", label=r"$\log p(x)/q(x)$")
+    axes[1].plot([], [], color=COLOURS["vermilion"], label="trained, five seeds")
+    axes[1].set(xlabel="$x$", ylabel="score, in nats", ylim=(-5, 8))
+    axes[1].legend(loc="upper right")
+    rounds = np.linspace(0, 1, paths.shape[1] + 1)[1:]
+    for part, (name, dash) in enumerate((("shift", "-"), ("|scale|", "--"))):
+        axes[2].plot(
+            rounds, np.abs(paths[..., part]).T, dash, color=list(COLOURS.values())[part], linewidth=1
+        )
+        axes[2].plot([], [], dash, color=list(COLOURS.values())[part], label=name)
+    axes[2].set(xlabel="share of the training", ylabel="generator's weights", ylim=(-0.1, 1.7))
+    axes[2].legend(loc="upper right")
+    return figure
+
+
+def flip(
+    scores: np.ndarray, slopes: Mapping[str, np.ndarray], shifts: np.ndarray, pulls: Mapping[str, np.ndarray]
+) -> Figure:
+    """Draw how strongly two losses pull, over the score of an example and over the distance of the means.
+
+    Parameters
+    ----------
+    scores
+        Scores of a generated example (n,).
+    slopes
+        Loss → size of its derivative by the score (n,).
+    shifts
+        Distances between the means of real and generated examples (m,).
+    pulls
+        Loss → size of its derivative by the generator's mean, at the best discriminator (m,).
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.1))
+    for (name, slope), dash in zip(slopes.items(), DASHES, strict=False):
+        left.plot(scores, slope, dash, label=name)
+        right.semilogy(shifts, pulls[name], dash, label=name)
+    left.set(xlabel="score of a generated example", ylabel="gradient by the score, size")
+    right.set(xlabel="distance of the means", ylabel="gradient by the mean, size", ylim=(1e-5, 30))
+    left.legend(fontsize="small")
+    return figure
+
+
+def ring_lab(looks: Sequence[Mapping[str, Any]], *, num_side: int = 31, reach: float = 3.0) -> dict[str, Any]:
+    """Return the arguments of `widgets.explore` for samples and discriminator over the training on the ring.
+
+    Parameters
+    ----------
+    looks
+        One per moment: ``round``, packed ``points`` (n, 2) and ``scores`` over a square, x running slowest,
+        and what was measured: ``modes``, ``good``, ``distance``.
+    num_side, reach
+        Points per side of that square, and its half width.
+    """
+    side = np.linspace(-reach, reach, num_side)
+    by_round = {look["round"]: look for look in looks}
+
+    def draw(step: int) -> Figure:
+        look = by_round[step]
+        figure, ax = plt.subplots(figsize=(4.6, 3.9))
+        scores = unpacked(look["scores"], num_side, num_side).T
+        field = 1 / (1 + np.exp(-np.clip(scores, -30, 30)))
+        shade = ax.contourf(side, side, field, levels=np.linspace(0, 1, 11), cmap="PuOr", alpha=0.8)
+        figure.colorbar(shade, label="$D(x)$, probability of real", ticks=[0, 0.5, 1])
+        ax.scatter(*unpacked(look["points"], -1, 2).T, s=6, color="black")
+        angle = 2 * np.pi * np.arange(8) / 8
+        ax.scatter(
+            2 * np.cos(angle), 2 * np.sin(angle), s=130, facecolors="none", edgecolors=COLOURS["green"]
+        )
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+        ax.grid(False)
+        plt.close(figure)
+        return figure
+
+    def describe(step: int) -> str:
+        look = by_round[step]
+        share = 100 * look["good"]
+        return (
+            f"After {step} rounds: {look['modes']} of 8 modes covered, {share:.0f} % of the points good, "
+            f"matching distance {look['distance']:.2f}."
+        )
+
+    return {
+        "draw": draw, "describe": describe, "step": list(by_round), "dpi": 72,
+        "label": "Where does the discriminator see real points, and how do the generated ones answer?",
+        "names": {"step": "rounds played"}, "start": {"step": looks[-1]["round"]},
+    }  # fmt: skip
+
+
+def gallery(patients: Mapping[str, AdversarialHistory]) -> Figure:
+    """Draw the curves of healthy and sick games, a column each: share told apart, gradient, variety.
+
+    Parameters
+    ----------
+    patients
+        Name → history, with diversity watched. Curves are averaged over a fiftieth of the rounds.
+    """
+    figure, axes = plt.subplots(3, len(patients), figsize=(7.2, 4.8), sharex=True, sharey="row")
+    for column, (name, history) in zip(axes.T, patients.items(), strict=True):
+        column[0].set_title("\n".join(name.rsplit(" ", 1)), fontsize="small")
+        window = max(1, len(history.share_right) // 50)
+        smooth = [
+            np.convolve(curve, np.full(window, 1 / window), mode="valid")
+            for curve in (history.share_right, history.generator_gradient)
+        ]
+        for ax, curve, colour in zip(
+            column, (*smooth, history.watched["diversity"]), ("blue", "vermilion", "green"), strict=True
+        ):
+            ax.plot(np.linspace(0, 1, len(curve)), curve, color=COLOURS[colour], linewidth=1.5)
+        column[0].axhline(0.95, color="0.4", linestyle=":", linewidth=1)
+        column[2].axhline(0.5, color="0.4", linestyle=":", linewidth=1)
+        column[1].set_yscale("log")
+        column[0].set(ylim=(-0.05, 1.05))
+        column[2].set(xticks=[0, 1])
+    for ax, label in zip(axes[:, 0], ("told apart, in %", "gradient", "diversity"), strict=True):
+        ax.set_ylabel(label)
+    percent_axis(axes[0, 0].yaxis)
+    figure.supxlabel("share of the training", fontsize="medium")
+    return figure
+
+
+def strips(rows: Mapping[str, np.ndarray]) -> Figure:
+    """Show one row of images per name, the name above its row.
+
+    Parameters
+    ----------
+    rows
+        Name → images (n, height, width), values in [0, 255].
+    """
+    figure, axes = plt.subplots(len(rows), 1, figsize=(5.6, 0.78 * len(rows)))
+    for ax, (name, images) in zip(np.atleast_1d(axes), rows.items(), strict=True):
+        ax.imshow(np.concatenate(list(images), axis=1), cmap="gray", vmin=0, vmax=255)
+        ax.set_title(name, fontsize="small", loc="left", pad=2)
+        ax.set_axis_off()
+    return figure
+
+
+def pairs(samples: np.ndarray, neighbours: np.ndarray, *, num_columns: int = 10) -> Figure:
+    """Show generated images in rows, and below each the training image that is nearest to it.
+
+    Parameters
+    ----------
+    samples, neighbours
+        As many of one as of the other (n, height, width), values in [0, 255].
+    num_columns
+        Images per row.
+    """
+    rows: dict[str, np.ndarray] = {}
+    for start in range(0, len(samples), num_columns):
+        part = slice(start, start + num_columns)
+        rows[f"generated {start + 1} to {start + len(samples[part])}"] = samples[part]
+        rows["nearest training images" + " " * (start // num_columns)] = neighbours[part]
+    return strips(rows)
