@@ -2,6 +2,7 @@
 
 from tlutils.generative.adversarial import AdversarialHistory, alternate, fit_game, phases
 from tlutils.generative.conditional import (
+    BlindCritic,
     ConcatenationCritic,
     ConcatenationGenerator,
     ConditionalGame,
@@ -51,6 +52,7 @@ from tlutils.generative.quality import (
 __all__ = [
     "AdversarialHistory",
     "Batch",
+    "BlindCritic",
     "ClippedGame",
     "ConcatenationCritic",
     "ConcatenationGenerator",

@@ -13,6 +13,7 @@ from tlutils.generative.networks import Critic, Generator, image_critic, image_g
 from tlutils.runtime import seeded
 
 __all__ = [
+    "BlindCritic",
     "ConcatenationCritic",
     "ConcatenationGenerator",
     "ConditionalGame",
@@ -228,6 +229,28 @@ class ProjectionCritic(_ImageCritic):
         return self.head(features).squeeze(1) + (vector * features).sum(dim=1)
 
 
+class BlindCritic(_ImageCritic):
+    """Critic that is told the class and does not listen; it shows what a game without the class comes to.
+
+    Parameters
+    ----------
+    critic
+        From `image_critic`.
+    num_classes
+        Number of classes.
+
+    Examples
+    --------
+    >>> critic, x = BlindCritic(image_critic(16), num_classes=10), torch.zeros(2, 1, 16, 16)
+    >>> torch.equal(critic(x, torch.tensor([3, 9])), critic(x, torch.tensor([5, 1])))
+    True
+    """
+
+    def forward(self, x: Tensor, y: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        check_classes(y, len(x), self.num_classes)
+        return super().forward(x)
+
+
 class ConditionalGame(Game):
     """The non-saturating game in which both players are told the class.
 
@@ -325,14 +348,14 @@ def conditional_critic(
     width: int = 32,
     norm: str = "none",
     seed: int = 0,
-) -> ConcatenationCritic | EmbeddingCritic | ProjectionCritic:
+) -> ConcatenationCritic | EmbeddingCritic | ProjectionCritic | BlindCritic:
     """Return `image_critic`'s network, told the class in one of three ways.
 
     Parameters
     ----------
     how
-        ``"concatenation"`` of one map per class, ``"embedding"`` as one learned picture per class, or
-        ``"projection"`` of the features on a learned vector per class.
+        ``"concatenation"`` of one map per class, ``"embedding"`` as one learned picture per class,
+        ``"projection"`` of the features on a learned vector per class, or ``"blind"``: not at all.
     num_classes
         At least 2.
     image_size, channels, width, seed
@@ -354,6 +377,7 @@ def conditional_critic(
         "concatenation": ConcatenationCritic,
         "embedding": EmbeddingCritic,
         "projection": ProjectionCritic,
+        "blind": BlindCritic,
     }
     kind = _chosen(how, ways, num_classes)
     if norm == "spectral":
