@@ -1,0 +1,222 @@
+"""Figures and the laboratory of the chapter on the Wasserstein GAN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from tlutils.plotting import COLOURS, DASHES, MARKERS, interval_bars
+from tlutils.repeats import Interval, mean_interval
+
+__all__ = [
+    "depth",
+    "estimates",
+    "grid_samples",
+    "modes",
+    "painted",
+    "plan_of_piles",
+    "saturation_lab",
+    "two_views",
+]
+
+
+def saturation_lab(divergence: Any, shifts: Sequence[float], thicknesses: Sequence[float]) -> dict[str, Any]:
+    """Return the arguments of `widgets.explore` for two lines, one shifted: both distances and their slopes.
+
+    Parameters
+    ----------
+    divergence
+        Maps (shift, thickness) to the Jensen-Shannon divergence in nats and its derivative by the shift.
+    shifts
+        From 0 up.
+    thicknesses
+        Standard deviations of the lines' cross-section.
+    """
+    fine = np.linspace(0, max(shifts), 81)
+
+    def draw(shift: float, thickness: float) -> Figure:
+        figure, (top, left) = plt.subplots(1, 2, figsize=(6.4, 2.7), gridspec_kw={"width_ratios": [2, 3]})
+        t = np.linspace(-1.2, max(shifts) + 1.2, 400)
+        for centre, colour, dash in ((0.0, "blue", "-"), (shift, "vermilion", "--")):
+            height = np.exp(-((t - centre) ** 2) / (2 * thickness**2))
+            top.plot(t, height, dash, color=COLOURS[colour])
+        top.set(xlabel="position", ylabel="density (scaled)", yticks=[])
+        curve = np.array([divergence(s, thickness)[0] for s in fine])
+        left.plot(fine, fine, color=COLOURS["green"], label="earth mover")
+        left.plot(fine, curve, "--", color=COLOURS["purple"], label="Jensen–Shannon")
+        left.plot(shift, shift, "o", color=COLOURS["green"])
+        left.plot(shift, divergence(shift, thickness)[0], "s", color=COLOURS["purple"])
+        left.axhline(math.log(2), color="0.5", linewidth=1, linestyle=":")
+        left.set(xlabel="shift", ylabel="distance", ylim=(-0.05, 2.05))
+        left.legend(fontsize="x-small", loc="upper left")
+        plt.close(figure)
+        return figure
+
+    def describe(shift: float, thickness: float) -> str:
+        value, slope = divergence(shift, thickness)
+        return (
+            f"Shift {shift:g}, thickness {thickness:g}: Jensen–Shannon {value:.3f} of at most 0.693, slope "
+            f"{slope:.1g}; earth mover {shift:g}, slope 1."
+        )
+
+    return {
+        "draw": draw, "describe": describe, "shift": list(shifts), "thickness": list(thicknesses),
+        "label": "Which distance tells the right line where to go?",
+        "names": {"shift": "shift of the right line", "thickness": "thickness of both lines"},
+        "start": {"shift": shifts[len(shifts) // 2], "thickness": thicknesses[0]}, "dpi": 80,
+    }  # fmt: skip
+
+
+def plan_of_piles(
+    places: Sequence[float],
+    have: Sequence[float],
+    want: Sequence[float],
+    moves: Sequence[tuple[float, float, float]],
+) -> Figure:
+    """Draw piles, holes and the moves between them, and below the two distribution functions.
+
+    Parameters
+    ----------
+    places
+        Positions on the line.
+    have, want
+        Mass at each place before and after.
+    moves
+        (from, to, mass) of the plan.
+    """
+    figure, (above, below) = plt.subplots(2, 1, figsize=(6.0, 3.8), sharex=True)
+    above.bar(np.array(places) - 0.09, have, width=0.16, color=COLOURS["blue"], label="piles P")
+    above.bar(np.array(places) + 0.09, want, width=0.16, color=COLOURS["orange"], label="holes Q", hatch="//")
+    for number, (start, end, mass) in enumerate(moves):
+        height = 0.62 + 0.14 * number
+        above.annotate(
+            "", (end, height), (start, height), arrowprops={"arrowstyle": "->", "color": COLOURS["black"]}
+        )
+        above.text((start + end) / 2, height + 0.02, f"{mass:g}", ha="center", fontsize="small")
+    above.set(ylabel="mass", ylim=(0, 0.75 + 0.14 * len(moves)))
+    above.legend(fontsize="small", loc="upper right")
+    ends = [min(places) - 0.4, *places, max(places) + 0.4]
+    sums = [[0, *np.cumsum(mass), 1] for mass in (have, want)]
+    for heights, colour, dash, label in zip(sums, ("blue", "orange"), DASHES, "PQ", strict=False):
+        below.step(ends, heights, where="post", color=COLOURS[colour], linestyle=dash, label=f"$F_{label}$")
+    below.fill_between(ends, *sums, step="post", color=COLOURS["green"], alpha=0.25, label="area = work")
+    below.set(xlabel="position", ylabel="mass up to here")
+    below.legend(fontsize="small", loc="lower right")
+    return figure
+
+
+def depth(results: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw the gradient by layer, and how large the weights are, for deep critics.
+
+    Parameters
+    ----------
+    results
+        One per method and seed: ``method``, ``slopes`` (one per hidden layer) and ``weights`` (shares of all
+        weights by their size, in equal bins from 0 to the largest).
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(6.8, 3.3))
+    methods = list(dict.fromkeys(result["method"] for result in results))
+    for method, colour, marker, dash in zip(
+        methods, COLOURS.values(), MARKERS, (*DASHES, "-", "--"), strict=False
+    ):
+        mine = [result for result in results if result["method"] == method]
+        slopes = np.log10(np.maximum([result["slopes"] for result in mine], 1e-30))
+        layers = np.arange(1, slopes.shape[1] + 1)
+        left.plot(layers, slopes.mean(axis=0), dash, marker=marker, markersize=4, color=colour, label=method)
+        left.fill_between(layers, slopes.min(axis=0), slopes.max(axis=0), color=colour, alpha=0.15)
+        shares = np.mean([result["weights"] for result in mine], axis=0)
+        centres = (np.arange(len(shares)) + 0.5) / len(shares)
+        right.plot(centres, 100 * shares, dash, color=colour, label=method)
+    left.set(xlabel="hidden layer (1 is next to the points)", ylabel="gradient's size, power of ten")
+    right.set(xlabel="size of a weight, over the largest", ylabel="share of the weights in %")
+    left.legend(fontsize="x-small")
+    return figure
+
+
+def estimates(results: Sequence[Mapping[str, Any]], toys: Sequence[str], methods: Sequence[str]) -> Figure:
+    """Draw each critic's estimate over the exact distance, against its steps; a band spans the seeds."""
+    figure, axes = plt.subplots(1, len(toys), figsize=(7.0, 2.9), sharey=True)
+    for ax, toy in zip(axes, toys, strict=True):
+        for method, colour, marker, dash in zip(methods, COLOURS.values(), MARKERS, DASHES, strict=False):
+            mine = [r for r in results if (r["toy"], r["method"]) == (toy, method)]
+            steps = [look[0] for look in mine[0]["looks"]]
+            shares = np.array([[look[1] / r["exact"] for look in r["looks"]] for r in mine])
+            ax.plot(steps, shares.mean(axis=0), dash, marker=marker, markersize=3, color=colour, label=method)
+            ax.fill_between(steps, shares.min(axis=0), shares.max(axis=0), color=colour, alpha=0.15)
+        ax.axhline(1, color="0.4", linewidth=1, linestyle=":")
+        ax.set_title("grid, cloud" if toy == "grid" else f"shift {toy}", fontsize="medium")
+        ax.set(xlabel="critic's steps", ylim=(0.1, 40), yscale="log")
+        ax.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
+    axes[0].set_ylabel("estimate / exact distance")
+    axes[-1].legend(fontsize="x-small", loc="upper right")
+    return figure
+
+
+def modes(intervals: Mapping[str, Interval], runs: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw the modes covered: one dot a seed, and the interval of the mean."""
+    figure, ax = plt.subplots(figsize=(6.0, 2.4))
+    interval_bars(ax, intervals, xlabel="modes covered, of 25")
+    for row, values in enumerate(reversed(list(runs.values()))):
+        ax.plot(values, np.full(len(values), row - 0.22), "|", color="0.35", markersize=7)
+    ax.set_xlim(0, 25.5)
+    return figure
+
+
+def grid_samples(samples: Mapping[str, np.ndarray], centres: np.ndarray) -> Figure:
+    """Draw generated points over the centres of the modes, one panel per method."""
+    figure, axes = plt.subplots(1, len(samples), figsize=(7.0, 2.2), sharex=True, sharey=True)
+    for ax, (name, points) in zip(axes, samples.items(), strict=True):
+        ax.plot(*centres.T, "o", color=COLOURS["orange"], markersize=8, markerfacecolor="none")
+        ax.plot(*points.T, ".", color=COLOURS["blue"], markersize=2)
+        ax.set_title(name, fontsize="small")
+        ax.set(xlim=(-5.5, 5.5), ylim=(-5.5, 5.5), aspect="equal", xticks=[-4, 0, 4], yticks=[-4, 0, 4])
+    return figure
+
+
+def two_views(
+    curves: Mapping[str, Sequence[Mapping[str, float]]], seconds: Mapping[str, float], floor: float
+) -> Figure:
+    """Draw Fréchet distances against generator updates and against processor time.
+
+    Parameters
+    ----------
+    curves
+        Game → one curve per seed: round → Fréchet distance.
+    seconds
+        Game → processor seconds a round.
+    floor
+        The distance of real images from other real ones.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(6.8, 3.0), sharey=True)
+    for (name, mine), colour, marker, dash in zip(
+        curves.items(), COLOURS.values(), MARKERS, DASHES, strict=False
+    ):
+        rounds = np.array([int(r) for r in mine[0]])
+        intervals = [mean_interval([curve[str(r)] for curve in mine]) for r in rounds]
+        for ax, x in zip(axes, (rounds, rounds * seconds[name]), strict=True):
+            ax.plot(x, [i.mean for i in intervals], dash, marker=marker, color=colour, label=name)
+            ax.fill_between(
+                x, [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.15
+            )
+    for ax, label in zip(axes, ("updates of the generator", "processor seconds"), strict=True):
+        ax.axhline(floor, color="0.4", linewidth=1, linestyle=":")
+        ax.set(xlabel=label, yscale="log")
+    axes[0].set_ylabel("Fréchet distance")
+    axes[0].legend(fontsize="small")
+    return figure
+
+
+def painted(rows: Mapping[str, np.ndarray]) -> Figure:
+    """Show rows of images (n, height, width), one name per row."""
+    figure, axes = plt.subplots(len(rows), 1, figsize=(6.4, 0.78 * len(rows)))
+    for ax, (name, images) in zip(np.atleast_1d(axes), rows.items(), strict=True):
+        ax.imshow(np.hstack(list(images)), cmap="gray_r", vmin=0, vmax=1)
+        ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize="small")
+        ax.set(xticks=[], yticks=[])
+        ax.grid(visible=False)
+    return figure
