@@ -13,6 +13,7 @@ from tlutils.generative.conditional import (
     conditional_critic,
     conditional_generator,
 )
+from tlutils.generative.critics import FixedPoints, HingeGame
 from tlutils.generative.game import Batch, ClippedGame, Game, PenaltyGame, Turn, WassersteinGame, generate
 from tlutils.generative.losses import (
     discriminator_loss,
@@ -48,6 +49,7 @@ from tlutils.generative.quality import (
     precision_recall,
     recognised,
 )
+from tlutils.generative.transport import TransportPlan, distance_of_points, distance_on_a_line, transport_plan
 
 __all__ = [
     "AdversarialHistory",
@@ -61,10 +63,13 @@ __all__ = [
     "Critic",
     "EmbeddingCritic",
     "EmbeddingGenerator",
+    "FixedPoints",
     "Game",
     "Generator",
+    "HingeGame",
     "PenaltyGame",
     "ProjectionCritic",
+    "TransportPlan",
     "Turn",
     "WassersteinGame",
     "alternate",
@@ -73,6 +78,8 @@ __all__ = [
     "conditional_critic",
     "conditional_generator",
     "discriminator_loss",
+    "distance_of_points",
+    "distance_on_a_line",
     "diversity",
     "fit_game",
     "frechet_distance",
@@ -96,5 +103,6 @@ __all__ = [
     "recognised",
     "ring",
     "ring_centres",
+    "transport_plan",
     "wasserstein_estimate",
 ]
