@@ -6,7 +6,6 @@ import ast
 import dis
 import hashlib
 import inspect
-import linecache
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -67,7 +66,7 @@ def code_digest(function: Callable) -> str:
         name = f"{item.__module__}.{item.__qualname__}"
         if name in found:
             continue
-        source = _source(item)
+        source = inspect.getsource(item)
         found[name] = normalised_source(source)
         for used_name, used in _used_objects(item, source):
             if isinstance(used, bool | int | float | str | tuple):
@@ -76,19 +75,6 @@ def code_digest(function: Callable) -> str:
                 pending.append(used)
     text = "\n".join(f"{name}={found[name]}" for name in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _source(item: Callable) -> str:
-    """Return the source of a function or class; `inspect` does not find that of a class in a notebook."""
-    try:
-        return inspect.getsource(item)
-    except OSError:
-        for member in vars(item).values() if inspect.isclass(item) else ():
-            lines = linecache.getlines(member.__code__.co_filename) if inspect.isfunction(member) else []
-            for node in ast.parse("".join(lines)).body:
-                if isinstance(node, ast.ClassDef) and node.name == item.__name__:
-                    return ast.unparse(node)
-        raise
 
 
 def _is_ours(item: object, home: str) -> bool:
