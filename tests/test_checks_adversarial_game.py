@@ -36,19 +36,6 @@ def test_both_losses():
         checks.both_losses(lambda c, r, f: (None, None))
 
 
-def test_best_answer():
-    assert "mean label" in checks.best_answer(lambda p, q, a, b: (a * p + b * q) / (p + q))
-    for answer, message in (
-        (lambda p, q, a, b: p / (p + q), "labels 1 and 0"),
-        (lambda p, q, a, b: a * p / (p + q), "one-sided"),
-        (lambda p, q, a, b: a * p / (a * p + b * q), "denominator"),
-        (lambda p, q, a, b: p, "you return"),
-        (lambda p, q, a, b: 0.5, "expected a tensor"),
-    ):
-        with pytest.raises(Wrong, match=message):
-            checks.best_answer(answer)
-
-
 def count(points, centres, scale, *, near=True, share=0.1):
     distance, mode = torch.cdist(points, centres).min(dim=1)
     mode = mode[distance <= 3 * scale] if near else mode

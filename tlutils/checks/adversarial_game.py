@@ -70,26 +70,6 @@ def both_losses(losses: Callable) -> str:
     return "each player's loss pulls at that player, and the discriminator's at nobody else."
 
 
-def best_answer(answer: Callable) -> str:
-    """Check the best discriminator for soft labels."""
-    p, q = torch.tensor([3.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, 2.0])
-    for alpha, beta in ((0.8, 0.3), (0.9, 0.0), (1.0, 0.0)):
-        found = answer(p, q, alpha, beta)
-        if not isinstance(found, Tensor) or found.shape != p.shape:
-            raise Wrong("expected a tensor with one probability per point.")
-        right = (alpha * p + beta * q) / (p + q)
-        if torch.allclose(found, right):
-            continue
-        if torch.allclose(found, p / (p + q)):
-            raise Wrong(f"that is the answer for labels 1 and 0; here they are {alpha} and {beta}.")
-        if torch.allclose(found, alpha * p / (p + q)):
-            raise Wrong("right for one-sided smoothing; generated examples have the label β, not 0.")
-        if torch.allclose(found, alpha * p / (alpha * p + beta * q)):
-            raise Wrong("the labels do not change how many examples there are: the denominator stays p + q.")
-        raise Wrong(f"for labels {alpha} and {beta} you return {found.tolist()}; expected {right.tolist()}.")
-    return "the mean label of the examples at x, weighted by how many there are of each kind."
-
-
 def modes_reached(count: Callable) -> str:
     """Check a count of covered modes on points at which the likely mistakes part ways."""
     centres = ring_centres()
