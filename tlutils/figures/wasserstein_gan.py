@@ -21,6 +21,7 @@ __all__ = [
     "painted",
     "plan_of_piles",
     "saturation_lab",
+    "seconds_per_round",
     "two_views",
 ]
 
@@ -98,8 +99,8 @@ def plan_of_piles(
             "", (end, height), (start, height), arrowprops={"arrowstyle": "->", "color": COLOURS["black"]}
         )
         above.text((start + end) / 2, height + 0.02, f"{mass:g}", ha="center", fontsize="small")
-    above.set(ylabel="mass", ylim=(0, 0.75 + 0.14 * len(moves)))
-    above.legend(fontsize="small", loc="upper right")
+    above.set(ylabel="mass", ylim=(0, 0.9 + 0.14 * len(moves)))
+    above.legend(fontsize="small", loc="upper left", ncols=2)
     ends = [min(places) - 0.4, *places, max(places) + 0.4]
     sums = [[0, *np.cumsum(mass), 1] for mass in (have, want)]
     for heights, colour, dash, label in zip(sums, ("blue", "orange"), DASHES, "PQ", strict=False):
@@ -209,6 +210,24 @@ def two_views(
     axes[0].set_ylabel("Fréchet distance")
     axes[0].legend(fontsize="small")
     return figure
+
+
+def seconds_per_round(metrics: Mapping[str, Any]) -> float:
+    """Return the processor seconds of a round, without those spent on looking.
+
+    Parameters
+    ----------
+    metrics
+        ``start`` of the training, and for each look its ``rounds`` and when it ``began`` and ``ended``.
+
+    Examples
+    --------
+    >>> seconds_per_round({"start": 1.0, "rounds": [2, 4], "began": [3.0, 10.0], "ended": [8.0, 11.0]})
+    1.0
+    """
+    starts = [metrics["start"], *metrics["ended"][:-1]]
+    worked = sum(began - start for start, began in zip(starts, metrics["began"], strict=True))
+    return worked / metrics["rounds"][-1]
 
 
 def painted(rows: Mapping[str, np.ndarray]) -> Figure:
