@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tlutils.generative.game import Batch, Game, Turn
 from tlutils.generative.losses import hinge_loss
+from tlutils.generative.networks import Generator
 
 __all__ = ["FixedPoints", "HingeGame"]
 
@@ -39,7 +40,7 @@ class HingeGame(Game):
         return -self.discriminator(self.fake(batch, random)).mean()
 
 
-class FixedPoints(nn.Module):
+class FixedPoints(Generator):
     """Stand in for a generator that does not learn: draw, with replacement, from a heap of examples.
 
     Parameters
@@ -60,7 +61,7 @@ class FixedPoints(nn.Module):
     """
 
     def __init__(self, examples: Float[Tensor, "n ..."]) -> None:
-        super().__init__()
+        super().__init__(nn.Identity(), num_latent=examples[:1].numel())
         if len(examples) == 0:
             raise ValueError("examples is empty; expected at least one to draw from")
         self.register_buffer("examples", examples)
@@ -69,6 +70,3 @@ class FixedPoints(nn.Module):
         """Draw examples; they are their own noise."""
         chosen = torch.randint(len(self.examples), (num_examples,), generator=random)
         return self.examples[chosen.to(self.examples.device)]
-
-    def forward(self, z: Tensor) -> Tensor:
-        return z
