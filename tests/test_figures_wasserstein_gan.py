@@ -24,7 +24,8 @@ def test_the_lab_marks_the_shift_on_both_curves():
     marks = [line for line in figure.axes[1].lines if line.get_marker() in "os"]
     assert [float(np.ravel(line.get_ydata())[0]) for line in marks] == [2.0, 1.0]
     assert "Shift 2, thickness 0.5: Jensen–Shannon 1.000" in lab["describe"](2.0, 0.5)
-    assert lab["start"] == {"shift": 1.0, "thickness": 0.1}
+    assert "with a kink" in lab["describe"](0.0, 0.1)
+    assert lab["start"] == {"shift": 2.0, "thickness": 0.1}
 
 
 def test_the_shaded_area_is_the_work():

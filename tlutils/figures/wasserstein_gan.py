@@ -60,16 +60,17 @@ def saturation_lab(divergence: Any, shifts: Sequence[float], thicknesses: Sequen
 
     def describe(shift: float, thickness: float) -> str:
         value, slope = divergence(shift, thickness)
+        mover = "with a kink at 0" if shift == 0 else "slope 1"
         return (
             f"Shift {shift:g}, thickness {thickness:g}: Jensen–Shannon {value:.3f} of at most 0.693, slope "
-            f"{slope:.1g}; earth mover {shift:g}, slope 1."
+            f"{abs(slope):.3f}; earth mover {shift:g}, {mover}."
         )
 
     return {
         "draw": draw, "describe": describe, "shift": list(shifts), "thickness": list(thicknesses),
         "label": "Which distance tells the right line where to go?",
         "names": {"shift": "shift of the right line", "thickness": "thickness of both lines"},
-        "start": {"shift": shifts[len(shifts) // 2], "thickness": thicknesses[0]}, "dpi": 80,
+        "start": {"shift": shifts[len(shifts) * 3 // 4], "thickness": thicknesses[0]}, "dpi": 80,
     }  # fmt: skip
 
 
