@@ -73,9 +73,10 @@ def table(rows: Mapping[str, Mapping[str, Interval]], formats: Mapping[str, str]
     formats
         Measure → format of its numbers, in the order of the columns.
     """
-    lines = [" " * 22 + "".join(f"{measure:>24}" for measure in formats)]
-    for name, row in rows.items():
-        lines.append(f"{name:22}" + "".join(f"{row[m]:{digits}}".rjust(24) for m, digits in formats.items()))
+    cells = {name: {m: f"{row[m]:{digits}}" for m, digits in formats.items()} for name, row in rows.items()}
+    widths = {m: max(len(m), *(len(row[m]) for row in cells.values())) + 2 for m in formats}
+    lines = [" " * 22 + "".join(m.rjust(width) for m, width in widths.items())]
+    lines += [f"{name:22}" + "".join(row[m].rjust(widths[m]) for m in formats) for name, row in cells.items()]
     return "\n".join(lines)
 
 
