@@ -8,6 +8,7 @@ from torch import nn
 
 from tlutils.domains import Labelled
 from tlutils.figures import conditional_gan as figures
+from tlutils.generative import Generator
 from tlutils.models import Classifier
 from tlutils.repeats import mean_interval
 
@@ -72,6 +73,18 @@ def test_tables_hold_means_and_intervals():
     )
     assert rows.splitlines()[1].split() == ["plain", "45.0", "%", "65.0", "%"]
     assert rows.splitlines()[2].split() == ["gain", "+1.0", "[+1.0,", "+1.0]", "-2.0", "[-2.0,", "-2.0]"]
+
+
+@pytest.mark.parametrize(("own", "expected"), [(False, 1.0), (True, 0.1)])
+def test_the_share_of_the_content(own, expected):
+    """All classes use the same entry of the noise, or each class its own."""
+
+    class Ink(Generator):
+        def forward(self, z, y):
+            return z[torch.arange(len(z)), y if own else 0 * y].view(-1, 1, 1, 1)
+
+    share = figures.content_share(Ink(nn.Linear(1, 1), num_latent=10), num_contents=2000, seed=0)
+    assert share == pytest.approx(expected, abs=0.02)
 
 
 def test_the_walk_says_what_is_read():

@@ -12,12 +12,23 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from tlutils.domains import Labelled
+from tlutils.generative.game import generate
+from tlutils.generative.networks import Generator
 from tlutils.generative.quality import nearest, recognised
 from tlutils.models import Classifier
 from tlutils.plotting import COLOURS, DASHES, MARKERS, interval_curves, percent_axis
 from tlutils.repeats import Interval, mean_interval
 
-__all__ = ["budget_lab", "budget_table", "budgets", "obedience", "sample_rows", "walk_lab", "way_table"]
+__all__ = [
+    "budget_lab",
+    "budget_table",
+    "budgets",
+    "content_share",
+    "obedience",
+    "sample_rows",
+    "walk_lab",
+    "way_table",
+]
 
 COLUMNS = ("recognised", "worst class", "Fréchet", "precision", "recall", "diversity")
 
@@ -146,6 +157,34 @@ def budgets(accuracy: Mapping[str, Mapping[int, np.ndarray]], gains: Mapping[int
     right.set_xticks(places, [str(k) for k in gains])
     right.set(xlabel="labels per class", ylabel="own samples minus\naugmentation, points")
     return figure
+
+
+def content_share(generator: Generator, *, num_contents: int, seed: int, num_classes: int = 10) -> float:
+    """Return how much of what differs in ink within a class is decided by the noise, whatever the class.
+
+    Parameters
+    ----------
+    generator
+        Maps noise and classes to images.
+    num_contents
+        Noise vectors; each is drawn in every class.
+    seed
+        Seed of the noise.
+    num_classes
+        Number of classes.
+
+    Returns
+    -------
+    Of the variance of the mean pixel within the classes, the share that the mean over classes keeps: 1 if a
+    noise vector adds as much ink to every class, about 1 / num_classes if classes use it independently.
+    """
+    y = torch.arange(num_classes)
+    images = torch.stack([
+        generate(generator, num_contents, seed=seed, y=y[c].expand(num_contents)) for c in y
+    ])  # fmt: skip
+    ink = images.flatten(2).mean(dim=2)
+    ink = ink - ink.mean(dim=1, keepdim=True)
+    return (ink.mean(dim=0).square().mean() / ink.square().mean()).item()
 
 
 def walk_lab(walk: Callable[[float, str], Tensor], reader: Classifier) -> dict[str, Any]:
