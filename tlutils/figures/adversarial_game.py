@@ -198,9 +198,9 @@ def gallery(patients: Mapping[str, AdversarialHistory]) -> Figure:
     patients
         Name → history, with diversity watched. Curves are averaged over a fiftieth of the rounds.
     """
-    figure, axes = plt.subplots(3, len(patients), figsize=(7.2, 4.8), sharex=True, sharey="row")
+    figure, axes = plt.subplots(3, len(patients), figsize=(6.0, 4.8), sharex=True, sharey="row")
     for column, (name, history) in zip(axes.T, patients.items(), strict=True):
-        column[0].set_title("\n".join(name.rsplit(" ", 1)), fontsize="small")
+        column[0].set_title(name.replace(" ", "\n", 1), fontsize="small")
         window = max(1, len(history.share_right) // 50)
         smooth = [
             np.convolve(curve, np.full(window, 1 / window), mode="valid")
@@ -230,7 +230,7 @@ def strips(rows: Mapping[str, np.ndarray]) -> Figure:
     rows
         Name → images (n, height, width), values in [0, 255].
     """
-    figure, axes = plt.subplots(len(rows), 1, figsize=(5.6, 0.78 * len(rows)))
+    figure, axes = plt.subplots(len(rows), 1, figsize=(4.6, 0.7 * len(rows)))
     for ax, (name, images) in zip(np.atleast_1d(axes), rows.items(), strict=True):
         ax.imshow(np.concatenate(list(images), axis=1), cmap="gray", vmin=0, vmax=255)
         ax.set_title(name, fontsize="small", loc="left", pad=2)
