@@ -232,7 +232,9 @@ def strips(rows: Mapping[str, np.ndarray]) -> Figure:
     """
     figure, axes = plt.subplots(len(rows), 1, figsize=(4.6, 0.7 * len(rows)))
     for ax, (name, images) in zip(np.atleast_1d(axes), rows.items(), strict=True):
-        ax.imshow(np.concatenate(list(images), axis=1), cmap="gray", vmin=0, vmax=255)
+        ax.imshow(
+            np.concatenate(list(images), axis=1), cmap="gray", vmin=0, vmax=255, interpolation="nearest"
+        )
         ax.set_title(name, fontsize="small", loc="left", pad=2)
         ax.set_axis_off()
     return figure
