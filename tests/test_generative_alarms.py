@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from tlutils import runs
+from tlutils.figures import adversarial_game as figures
 from tlutils.generative import AdversarialHistory, Game, alternate, fit_game, point_critic, point_generator
 from tlutils.generative.alarms import alarms, swings
 from tlutils.generative.mixtures import ring
@@ -114,3 +116,19 @@ def test_a_real_training_in_which_the_generator_stands_still():
         mixed_precision=False, device="cpu", seed=0,
     )  # fmt: skip
     assert "discriminator too strong" in names(found)
+
+
+def test_the_games_of_the_gallery_raise_what_they_were_made_for():
+    results = runs.load("adversarial_game/gallery").metrics["results"]
+    assert len(results) == 15
+    for result in results:
+        found = names(figures.history_of(result))
+        if result["case"] == "healthy":
+            assert found == []
+        else:
+            assert result["case"] in found
+
+
+def test_no_alarm_for_the_digits_with_all_the_rules():
+    for result in runs.load("adversarial_game/rule_all").metrics["results"]:
+        assert names(figures.history_of(result, "looks")) == []
