@@ -112,7 +112,7 @@ def test_the_height_of_a_swing_is_positive():
 def test_a_real_training_in_which_the_generator_stands_still():
     game = Game(point_generator(seed=0), point_critic(seed=1))
     found = fit_game(
-        game, ring(500, seed=0) + 5, num_rounds=120, learning_rate=(1e-2, 1e-6), turns=alternate(2),
+        game, ring(500, seed=0) + 5, num_rounds=60, learning_rate=(1e-2, 1e-6), turns=alternate(2),
         mixed_precision=False, device="cpu", seed=0,
     )  # fmt: skip
     assert "discriminator too strong" in names(found)
