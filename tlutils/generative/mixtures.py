@@ -111,7 +111,7 @@ def ring(
     Source
     ------
     The toy of Metz, Poole, Pfau, Sohl-Dickstein, "Unrolled generative adversarial networks", ICLR 2017,
-    section 3.1, with wider Gaussians.
+    with wider Gaussians.
 
     Examples
     --------
@@ -202,8 +202,7 @@ def modes_covered(
 
     Source
     ------
-    Three standard deviations: Srivastava, Valkov, Russell, Gutmann, Sutton, "VEEGAN", NeurIPS 2017,
-    section 4.
+    Three standard deviations: Srivastava, Valkov, Russell, Gutmann, Sutton, "VEEGAN", NeurIPS 2017.
 
     Examples
     --------
