@@ -1,9 +1,15 @@
 """Three ways to tell a network the class, against values computed by hand, and one game for all."""
 
+import ast
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import one_hot
 
+import chapters
+from tlutils import generative
 from tlutils.generative import Batch, fit_game, generate, image_critic
 from tlutils.generative.conditional import (
     ConcatenationGenerator,
@@ -83,6 +89,13 @@ def test_critics_hear_the_class(how, norm):
     critic, x = small_critic(how, norm), images()
     assert critic(x, Y).shape == (3,)
     assert not torch.allclose(critic(x, Y), critic(x, (Y + 1) % 3))
+
+
+def test_a_blind_critic_is_the_plain_one():
+    blind, plain = small_critic("blind"), image_critic(16, width=4)
+    assert torch.equal(blind(images(), Y), plain(images()))
+    with pytest.raises(ValueError, match="knows the classes 0 to 2"):
+        blind(images(), Y + 1)
 
 
 @pytest.mark.parametrize("how", WAYS[:2])
@@ -209,3 +222,37 @@ def test_unknown_ways_are_named():
         conditional_generator(num_classes=1)
     with pytest.raises(ValueError, match="norm is 'spectral'"):
         conditional_critic(norm="spectral")
+
+
+def chapter_classes():
+    """Return the networks and the game as the chapter writes them."""
+    found = chapters.definitions(chapters.ROOT / "chapters" / "conditional_gan.ipynb")
+    scope = vars(generative) | {"torch": torch, "nn": nn, "one_hot": one_hot}
+    for name, node in found.items():
+        if name == "score_with" or name.startswith(("Concat", "Embedding", "Projection", "ConditionalGame")):
+            exec(compile(ast.unparse(node), name, "exec"), scope)
+    return scope
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_the_chapter_writes_the_same_critics_and_the_same_game(how):
+    ours, shown, x = conditional_critic(how, width=4), chapter_classes(), images()
+    theirs = shown[f"{how.capitalize()}Critic"](copy.deepcopy(ours.backbone), copy.deepcopy(ours.head))
+    theirs.load_state_dict(ours.state_dict())
+    assert torch.equal(ours(x, Y), theirs(x, Y))
+
+    generator = conditional_generator(width=4).eval()
+    games = ConditionalGame(generator, ours), shown["ConditionalGame"](generator, theirs)
+    turns = [game.discriminator_turn(Batch(x, Y), new_generator(0)) for game in games]
+    assert all(torch.equal(a, b) for a, b in zip(*turns, strict=True))
+    losses = [game.generator_loss(Batch(x, Y), new_generator(0)) for game in games]
+    assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize("how", WAYS[:2])
+def test_the_chapter_writes_the_same_generators(how):
+    ours = conditional_generator(how, width=4).eval()
+    theirs = chapter_classes()[f"{how.capitalize()}Generator"](ours.layers, ours.num_latent)
+    theirs.load_state_dict(ours.state_dict())
+    z = ours.noise(3, new_generator(0))
+    assert torch.equal(ours(z, Y), theirs(z, Y))
