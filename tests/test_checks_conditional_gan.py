@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tlutils.exercises import verdict
-from tlutils.generative import discriminator_loss
+from tlutils.generative import non_saturating_loss
 
 
 @pytest.mark.parametrize(
@@ -24,48 +24,61 @@ def test_mistakes_about_the_map_are_named(answer, says):
     assert says in sentence
 
 
-def shuffled(generator, critic, x, y, noise):
-    other = y[torch.randperm(len(y))]
-    return discriminator_loss(critic(x, y), critic(generator(noise, other).detach(), other))
+def classes(noise):
+    return torch.randint(10, (len(noise),))
 
 
-def stub(generator, critic, x, y, noise):
-    fake = generator(noise, y[torch.randperm(len(y))]).detach()
-    return discriminator_loss(critic(x, y), critic(fake, y))
+def once(generator, critic, noise):
+    y = classes(noise)
+    return non_saturating_loss(critic(generator(noise, y), y))
 
 
-def mistold(generator, critic, x, y, noise):
-    return discriminator_loss(critic(x, y.flip(0)), critic(generator(noise, y).detach(), y))
+def twice(generator, critic, noise):
+    return non_saturating_loss(critic(generator(noise, classes(noise)), classes(noise)))
 
 
-def swapped(generator, critic, x, y, noise):
-    return discriminator_loss(critic(generator(noise, y).detach(), y), critic(x, y))
+def one_class(generator, critic, noise):
+    y = torch.full((len(noise),), 3)
+    return non_saturating_loss(critic(generator(noise, y), y))
 
 
-def attached(generator, critic, x, y, noise):
-    return discriminator_loss(critic(x, y), critic(generator(noise, y), y))
+def too_few(generator, critic, noise):
+    return once(generator, critic, noise[:10])
 
 
-def lazy(generator, critic, x, y, noise):
-    generator(noise, y)
-    return discriminator_loss(critic(x, y), x)
+def flipped(generator, critic, noise):
+    y = classes(noise)
+    return non_saturating_loss(-critic(generator(noise, y), y))
+
+
+def detached(generator, critic, noise):
+    return once(generator, critic, noise).detach()
+
+
+def repeated(generator, critic, noise):
+    generator(noise, classes(noise))
+    return once(generator, critic, noise)
 
 
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (stub, "obeying is never rewarded"),
-        (shuffled, "not in the batch's order"),
-        (mistold, "other classes than those of the examples"),
-        (swapped, "real scores first"),
-        (attached, "keep torch.no_grad()"),
-        (lazy, "expected once, twice"),
+        (twice, "obeying is never rewarded"),
+        (one_class, "only the classes [3] are ordered"),
+        (too_few, "10 classes were drawn for 60"),
+        (flipped, "the generator minimises"),
+        (detached, "no gradient reaches"),
+        (repeated, "expected once each"),
     ],
 )
-def test_mistakes_in_the_turn_are_named(answer, says):
-    is_right, sentence = verdict("conditional_gan/deaf_turn", answer)
+def test_mistakes_in_the_order_are_named(answer, says):
+    is_right, sentence = verdict("conditional_gan/order_loss", answer)
     assert not is_right
     assert says in sentence
+
+
+def test_one_draw_of_classes_is_right():
+    assert verdict("conditional_gan/order_loss", once)[0]
 
 
 def with_itself(x, y, num_classes):

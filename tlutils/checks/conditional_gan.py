@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from tlutils.exercises import Wrong
-from tlutils.generative.losses import discriminator_loss
 from tlutils.runtime import new_generator
 
 
@@ -48,45 +47,41 @@ def map_bias(bias: Callable[[Tensor, int], Tensor]) -> str:
     return "concatenation at the input is a bias that depends on the class."
 
 
-def deaf_turn(turn: Callable[..., Tensor]) -> str:
-    """Check a discriminator's turn: samples are drawn for the batch's classes and judged under the same."""
-    y = torch.tensor([0, 1, 2, 3, 4, 5])
-    noise, x = torch.zeros(6, 1), 2.0 * torch.arange(6)
-    weight = torch.ones((), requires_grad=True)
+def order_loss(loss: Callable[..., Tensor]) -> str:
+    """Check a generator's loss: its examples are judged under the classes for which they were drawn."""
+    weight, noise = torch.ones((), requires_grad=True), torch.zeros(60, 1)
     asked: list[Tensor] = []
-    told: list[tuple[Tensor, Tensor]] = []
+    told: list[Tensor] = []
 
-    def generator(z: Tensor, classes: Tensor) -> Tensor:
-        asked.append(classes.clone())
-        return weight * (classes.float() + z[:, 0] + 10)
+    def generator(z: Tensor, y: Tensor) -> Tensor:
+        asked.append(y.clone())
+        return weight * (y + 1 + z[:, 0])
 
-    def critic(examples: Tensor, classes: Tensor) -> Tensor:
-        told.append((examples.detach().clone(), classes.clone()))
-        return examples * 0.1 - classes
+    def critic(x: Tensor, y: Tensor) -> Tensor:
+        told.append(y.clone())
+        return 0.1 * x - y
 
     with torch.random.fork_rng():
-        torch.manual_seed(0)  # so that a shuffle is one
-        loss = turn(generator, critic, x, y, noise)
-    if len(asked) != 1 or len(told) != 2:
+        torch.manual_seed(0)
+        found = loss(generator, critic, noise)
+    if (len(asked), len(told)) != (1, 1):
         raise Wrong(
-            f"the generator was asked {len(asked)} and the critic {len(told)} times; expected once, twice."
+            f"the generator was asked {len(asked)} and the critic {len(told)} times; expected once each."
         )
-    if not torch.equal(asked[0], y):
-        if any(torch.equal(classes, asked[0]) for _, classes in told):
-            raise Wrong(
-                "now the samples are told as they were asked for, but not in the batch's order; use y itself."
-            )
+    if len(asked[0]) != 60 or len(told[0]) != 60:
+        raise Wrong(f"{len(asked[0])} classes were drawn for 60 noise vectors; expected one each.")
+    if not torch.equal(asked[0], told[0]):
+        raise Wrong("the critic is told other classes than were ordered: obeying is never rewarded.")
+    if len(asked[0].unique()) < 10:
         raise Wrong(
-            "the samples are asked for other classes than the critic is told: obeying is never rewarded."
+            f"only the classes {asked[0].unique().tolist()} are ordered; the others are never learnt."
         )
-    if not all(torch.equal(classes, y) for _, classes in told):
-        raise Wrong("the critic is told other classes than those of the examples before it.")
-    expected = discriminator_loss(x * 0.1 - y, (y + 10) * 0.1 - y)
-    if not isinstance(loss, Tensor) or not torch.isclose(loss, expected):
-        raise Wrong("the classes are right, the loss is not: real scores first, generated second.")
-    if loss.requires_grad:
-        raise Wrong("gradients reach the generator in the discriminator's turn; keep torch.no_grad().")
-    return "image and class now belong together on both sides, so a mismatch can be seen."
+    expected = functional.softplus(asked[0] - 0.1 * (asked[0] + 1)).mean()
+    if not isinstance(found, Tensor) or not torch.isclose(found, expected):
+        raise Wrong("the classes are right, the loss is not: the generator minimises `non_saturating_loss`.")
+    if not found.requires_grad:
+        raise Wrong("no gradient reaches the generator: it cannot learn from this loss.")
+    return "an image is judged as what was ordered."
 
 
 def within_diversity(measure: Callable[[Tensor, Tensor, int], Any]) -> str:
