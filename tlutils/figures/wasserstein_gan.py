@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tlutils.plotting import COLOURS, DASHES, MARKERS, interval_bars
-from tlutils.repeats import Interval, mean_interval
+from tlutils.repeats import Interval
 
 __all__ = [
     "depth",
@@ -199,12 +199,10 @@ def two_views(
         curves.items(), COLOURS.values(), MARKERS, DASHES, strict=False
     ):
         rounds = np.array([int(r) for r in mine[0]])
-        intervals = [mean_interval([curve[str(r)] for curve in mine]) for r in rounds]
+        values = np.array([[curve[str(r)] for r in rounds] for curve in mine])
         for ax, x in zip(axes, (rounds, rounds * seconds[name]), strict=True):
-            ax.plot(x, [i.mean for i in intervals], dash, marker=marker, color=colour, label=name)
-            ax.fill_between(
-                x, [i.low for i in intervals], [i.high for i in intervals], color=colour, alpha=0.15
-            )
+            ax.plot(x, values.mean(axis=0), dash, marker=marker, color=colour, label=name)
+            ax.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     for ax, label in zip(axes, ("updates of the generator", "processor seconds"), strict=True):
         ax.axhline(floor, color="0.4", linewidth=1, linestyle=":")
         ax.set(xlabel=label, yscale="log")
