@@ -73,19 +73,25 @@ def way_table(
     single
         Name → one result.
     """
-    lines = [" " * 20 + "".join(f"{name:>15}" for name in COLUMNS)]
+    lines = [" " * 19 + "".join(f"{name:>12}" for name in COLUMNS)]
+    digits = {name: 1 if name == "Fréchet" else 3 for name in COLUMNS}
     for way, results in trained.items():
-        cells = [mean_interval([result[name] for result in results]) for name in COLUMNS]
-        lines.append(f"{way:20}" + "".join(f"{c.mean:9.3f} ±{c.mean - c.low:4.2f}" for c in cells))
+        found = {name: mean_interval([result[name] for result in results]) for name in COLUMNS}
+        cells = [
+            f"{c.mean:.{digits[name]}f} ±{c.mean - c.low:.{min(digits[name], 2)}f}"
+            for name, c in found.items()
+        ]
+        lines.append(f"{way:19}" + "".join(f"{cell:>12}" for cell in cells))
     for name, result in single.items():
-        lines.append(f"{name:20}" + "".join(f"{result[column]:9.3f}      " for column in COLUMNS).rstrip())
+        cells = [f"{result[column]:.{digits[column]}f}" for column in COLUMNS]
+        lines.append(f"{name:19}" + "".join(f"{cell:>12}" for cell in cells))
     return "\n".join(lines)
 
 
 def budget_table(
     accuracy: Mapping[str, Mapping[int, np.ndarray]], gains: Mapping[str, Mapping[int, Interval]]
 ) -> str:
-    """Return a table of mean accuracies in %, and of gains in points with their intervals.
+    """Return a table, one row per budget, of mean accuracies in % and gains in points with intervals.
 
     Parameters
     ----------
@@ -94,13 +100,13 @@ def budget_table(
     gains
         Name of the difference → labels per class → interval.
     """
-    budgets = [*next(iter(accuracy.values()))]
-    lines = [f"{'labels per class':20}" + "".join(f"{k:>20}" for k in budgets)]
-    for arm, row in accuracy.items():
-        lines.append(f"{arm:20}" + "".join(f"{100 * values.mean():18.1f} %" for values in row.values()))
-    for name, row in gains.items():
-        cells = [f"{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]" for gain in row.values()]
-        lines.append(f"{name:20}" + "".join(f"{cell:>20}" for cell in cells))
+    names = [*accuracy, *gains]
+    widths = [max(len(name), 6 if name in accuracy else 20) + 2 for name in names]
+    lines = ["labels" + "".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))]
+    for k in next(iter(accuracy.values())):
+        cells = [f"{100 * row[k].mean():.1f} %" for row in accuracy.values()]
+        cells += [f"{row[k].mean:+.1f} [{row[k].low:+.1f}, {row[k].high:+.1f}]" for row in gains.values()]
+        lines.append(f"{k:6}" + "".join(f"{c:>{width}}" for c, width in zip(cells, widths, strict=True)))
     return "\n".join(lines)
 
 
@@ -233,28 +239,28 @@ def walk_lab(walk: Callable[[float, str], Tensor], reader: Classifier) -> dict[s
 
 
 def budget_lab(
-    results: Mapping[int, Sequence[Mapping[str, Any]]], given: Mapping[int, Labelled]
+    results: Mapping[str, Sequence[Mapping[str, Any]]], given: Mapping[str, Labelled]
 ) -> dict[str, Any]:
     """Return the arguments of `widgets.explore` for what a GAN makes of few labelled images.
 
     Parameters
     ----------
     results
-        Labels per class → one result per seed, each with ``recognised`` and ``distance``; the first also
-        with ``samples``, four per class, as numbers from 0 to 15.
+        Labels per class, in words → one result per seed, each with ``recognised`` and ``distance``; the
+        first also with ``samples``, four per class, as numbers from 0 to 15.
     given
-        Labels per class → the labelled images that the GAN of the first seed saw.
+        The same words → the labelled images that the GAN of the first seed saw.
     """
     names = ("given", "samples", "nearest\ngiven")
 
-    def rows(k: int) -> Tensor:
+    def rows(k: str) -> Tensor:
         samples = torch.tensor(results[k][0]["samples"]).reshape(10, 4, 1, 16, 16)[:, :2] / 15
         seen = [given[k].x[given[k].y == c] for c in range(10)]
         first = torch.stack([x[torch.arange(2) % len(x)] for x in seen])
         near = torch.stack([x[nearest(x, drawn)] for x, drawn in zip(seen, samples, strict=True)])
         return torch.stack([first, samples, near]).squeeze(3).transpose(1, 2).reshape(6, 10, 16, 16)
 
-    def draw(k: int) -> Figure:
+    def draw(k: str) -> Figure:
         figure, ax = plt.subplots(figsize=(5.0, 3.2))
         ax.imshow(_sheet(rows(k)), cmap="gray", vmin=0, vmax=1)
         ax.set_yticks([17 * (2 * i + 1) for i in range(3)], names)
@@ -264,16 +270,16 @@ def budget_lab(
         plt.close(figure)
         return figure
 
-    def describe(k: int) -> str:
+    def describe(k: str) -> str:
         found = {name: np.mean([r[name] for r in results[k]]) for name in ("recognised", "distance")}
         return (
-            f"{k} labelled image{'s' if k > 1 else ''} per class: {100 * found['recognised']:.0f} % of the "
-            f"samples are recognised as the class asked for; they lie {found['distance']:.2f} times as far "
-            "from the nearest image given as a new real digit does."
+            f"Labelled images per class: {k}. {100 * found['recognised']:.0f} % of the samples are "
+            f"recognised as the class asked for; they lie {found['distance']:.2f} times as far from the "
+            "nearest image given as a new real digit does."
         )
 
     return {
         "draw": draw, "describe": describe, "k": list(results),
         "label": "What does a conditional GAN make of few labelled images?",
-        "names": {"k": "labels per class"}, "start": {"k": next(iter(results))}, "dpi": 80,
+        "names": {"k": "labelled images per class"}, "start": {"k": next(iter(results))}, "dpi": 80,
     }  # fmt: skip
