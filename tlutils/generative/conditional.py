@@ -209,7 +209,7 @@ class ProjectionCritic(_ImageCritic):
 
     Source
     ------
-    Miyato, Koyama, "cGANs with projection discriminator", ICLR 2018, section 3.
+    Miyato, Koyama, "cGANs with projection discriminator", ICLR 2018; the derivation is in the chapter.
 
     Examples
     --------
