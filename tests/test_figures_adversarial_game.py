@@ -49,6 +49,17 @@ def test_a_table_has_a_row_per_name():
     assert text.splitlines()[1].split() == ["one", "1.0", "[0.5,", "1.5]"]
 
 
+def test_gaps_are_distances_to_the_nearest():
+    real = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    assert figures.gaps(real, torch.tensor([[3.0, 4.0], [0.0, 2.0]])).tolist() == [0.0, 2.0]
+
+
+def test_lists_and_counts():
+    assert figures.listed({"a": 1.25, "b": 2.0}, "+.1f").split() == ["a", "+1.2", "b", "+2.0"]
+    assert figures.counted([["x"], ["y", "x"]]) == "x 2, y 1"
+    assert figures.counted([[], []]) == "none"
+
+
 def test_one_dimension():
     x, scores = torch.linspace(-3, 3, 5), np.zeros((2, 5))
     real, generated = torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(1.0, 1.0)
@@ -76,13 +87,14 @@ def test_the_laboratory_of_the_ring():
     assert lab["draw"](10).axes[0].get_xlim() == (-3, 3)
 
 
-def test_the_gallery_has_a_column_per_game():
+def test_the_gallery_has_a_row_per_game():
     history = AdversarialHistory(
         share_right=[0.5] * 100, generator_gradient=[1.0] * 100, watched={"diversity": [1.0, 0.9]}
     )
     figure = figures.gallery({"healthy": history, "mode collapse": history})
     assert len(figure.axes) == 6
-    assert figure.axes[1].get_title() == "mode\ncollapse"
+    assert figure.axes[3].get_ylabel() == "mode\ncollapse"
+    assert figure.axes[2].get_title() == "diversity"
 
 
 def test_strips_and_pairs():

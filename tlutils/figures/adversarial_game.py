@@ -12,15 +12,18 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.distributions import Distribution
 
-from tlutils.generative import AdversarialHistory
+from tlutils.generative import AdversarialHistory, quality
 from tlutils.plotting import COLOURS, DASHES, percent_axis
 from tlutils.repeats import Interval
 
 __all__ = [
     "by_case",
+    "counted",
     "flip",
     "gallery",
+    "gaps",
     "history_of",
+    "listed",
     "one_dimension",
     "packed",
     "pairs",
@@ -80,6 +83,41 @@ def table(rows: Mapping[str, Mapping[str, Interval]], formats: Mapping[str, str]
     return "\n".join(lines)
 
 
+def gaps(real: Tensor, images: Tensor) -> Tensor:
+    """Return for each image how far it is from the real image nearest to it, by the norm over its pixels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> gaps(torch.zeros(1, 1, 2, 2), torch.ones(3, 1, 2, 2)).tolist()
+    [2.0, 2.0, 2.0]
+    """
+    return (images - real[quality.nearest(real, images)]).flatten(1).norm(dim=1)
+
+
+def listed(rows: Mapping[str, Any], digits: str = "") -> str:
+    """Return a line per name, with its value in the format `digits`.
+
+    Examples
+    --------
+    >>> print(listed({"all": 0.5}, ".1f"))
+      all                       0.5
+    """
+    return "\n".join(f"  {name:26}{value:{digits}}" for name, value in rows.items())
+
+
+def counted(games: Sequence[Sequence[str]]) -> str:
+    """Return in how many games each alarm was raised, as one line of text.
+
+    Examples
+    --------
+    >>> counted([["mode collapse"], [], ["mode collapse", "oscillation"]])
+    'mode collapse 2, oscillation 1'
+    """
+    names = [name for game in games for name in game]
+    return ", ".join(f"{name} {names.count(name)}" for name in dict.fromkeys(names)) or "none"
+
+
 def one_dimension(
     x: Tensor, real: Distribution, generated: Distribution, scores: np.ndarray, paths: np.ndarray
 ) -> Figure:
@@ -105,7 +143,7 @@ def one_dimension(
     axes[1].plot(x, scores.T, color=COLOURS["vermilion"], linewidth=1, alpha=0.7)
     axes[1].plot(x, log_p - log_q, "k--", label=r"$\log p(x)/q(x)$")
     axes[1].plot([], [], color=COLOURS["vermilion"], label="trained, five seeds")
-    axes[1].set(xlabel="$x$", ylabel="score, in nats", ylim=(-5, 8))
+    axes[1].set(xlabel="$x$", ylabel="score, in nats", ylim=(-5, 17))
     axes[1].legend(loc="upper right")
     rounds = np.linspace(0, 1, paths.shape[1] + 1)[1:]
     for part, (name, dash) in enumerate((("shift", "-"), ("|scale|", "--"))):
@@ -134,13 +172,13 @@ def flip(
     pulls
         Loss → size of its derivative by the generator's mean, at the best discriminator (m,).
     """
-    figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.1))
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(4.6, 5.6))
     for (name, slope), dash in zip(slopes.items(), DASHES, strict=False):
-        left.plot(scores, slope, dash, label=name)
-        right.semilogy(shifts, pulls[name], dash, label=name)
-    left.set(xlabel="score of a generated example", ylabel="gradient by the score, size")
-    right.set(xlabel="distance of the means", ylabel="gradient by the mean, size", ylim=(1e-5, 30))
-    left.legend(fontsize="small")
+        top.plot(scores, slope, dash, label=name)
+        bottom.semilogy(shifts, pulls[name], dash, label=name)
+    top.set(xlabel="score of a generated example", ylabel="gradient by the score")
+    bottom.set(xlabel="distance of the means", ylabel="gradient by the mean", ylim=(1e-4, 30))
+    top.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return figure
 
 
@@ -171,6 +209,7 @@ def ring_lab(looks: Sequence[Mapping[str, Any]], *, num_side: int = 31, reach: f
             2 * np.cos(angle), 2 * np.sin(angle), s=130, facecolors="none", edgecolors=COLOURS["green"]
         )
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+        ax.set_title("dots: generated; rings: real modes; white: D = 0.5", fontsize="small")
         ax.grid(False)
         plt.close(figure)
         return figure
@@ -191,32 +230,33 @@ def ring_lab(looks: Sequence[Mapping[str, Any]], *, num_side: int = 31, reach: f
 
 
 def gallery(patients: Mapping[str, AdversarialHistory]) -> Figure:
-    """Draw the curves of healthy and sick games, a column each: share told apart, gradient, variety.
+    """Draw the curves of healthy and sick games, a row each: share told apart, gradient, variety.
 
     Parameters
     ----------
     patients
         Name → history, with diversity watched. Curves are averaged over a fiftieth of the rounds.
     """
-    figure, axes = plt.subplots(3, len(patients), figsize=(6.0, 4.8), sharex=True, sharey="row")
-    for column, (name, history) in zip(axes.T, patients.items(), strict=True):
-        column[0].set_title(name.replace(" ", "\n", 1), fontsize="small")
+    figure, axes = plt.subplots(
+        len(patients), 3, figsize=(4.8, 1.3 * len(patients) + 0.6), sharex=True, sharey="col", squeeze=False
+    )
+    for row, (name, history) in zip(axes, patients.items(), strict=True):
+        row[0].set_ylabel(name.replace(" ", "\n"), fontsize="small")
         window = max(1, len(history.share_right) // 50)
         smooth = [
             np.convolve(curve, np.full(window, 1 / window), mode="valid")
             for curve in (history.share_right, history.generator_gradient)
         ]
         for ax, curve, colour in zip(
-            column, (*smooth, history.watched["diversity"]), ("blue", "vermilion", "green"), strict=True
+            row, (*smooth, history.watched["diversity"]), ("blue", "vermilion", "green"), strict=True
         ):
             ax.plot(np.linspace(0, 1, len(curve)), curve, color=COLOURS[colour], linewidth=1.5)
-        column[0].axhline(0.95, color="0.4", linestyle=":", linewidth=1)
-        column[2].axhline(0.5, color="0.4", linestyle=":", linewidth=1)
-        column[1].set_yscale("log")
-        column[0].set(ylim=(-0.05, 1.05))
-        column[2].set(xticks=[0, 1])
-    for ax, label in zip(axes[:, 0], ("told apart, in %", "gradient", "diversity"), strict=True):
-        ax.set_ylabel(label)
+        row[0].axhline(0.95, color="0.4", linestyle=":", linewidth=1)
+        row[2].axhline(0.5, color="0.4", linestyle=":", linewidth=1)
+        row[1].set_yscale("log")
+        row[0].set(ylim=(-0.05, 1.05), xticks=[0, 1])
+    for ax, label in zip(axes[0], ("told apart, %", "gradient", "diversity"), strict=True):
+        ax.set_title(label, fontsize="small")
     percent_axis(axes[0, 0].yaxis)
     figure.supxlabel("share of the training", fontsize="medium")
     return figure
