@@ -24,6 +24,7 @@ it was stored fails the tests. This page is written from the stored runs at ever
 NO_RUNS = "\nNo run is stored yet.\n"
 WIDTH = 66  # characters in a line of settings or results
 MAX_NUMBERS = 20  # of a long list of numbers, so many are printed
+MAX_LETTERS = 120  # of a long text, such as a packed picture, so many are printed
 MAX_LINES = 150  # of a folded block, so many are printed; the file of the run has them all
 
 
@@ -50,9 +51,15 @@ def seeds(config: dict[str, Any]) -> str:
 
 
 def shorten(value: Any) -> Any:
-    """Return a JSON value with floats at four digits and long lists cut, for the eye."""
+    """Return a JSON value with floats at four digits and long lists and texts cut, for the eye.
+
+    >>> shorten({"rate": 0.123456, "picture": "A" * 1000})["rate"], len(shorten("A" * 1000)) < 200
+    (0.1235, True)
+    """
     if isinstance(value, float):
         return float(f"{value:.4g}")
+    if isinstance(value, str) and len(value) > MAX_LETTERS:
+        return f"{value[:MAX_LETTERS]} … {len(value) - MAX_LETTERS} more characters"
     if isinstance(value, dict):
         return {key: shorten(inner) for key, inner in value.items()}
     if isinstance(value, list):
