@@ -44,6 +44,15 @@ def test_sample_rows_are_named():
     assert ax.images[0].get_array().shape == (2 * 17, 10 * 17)
 
 
+def test_the_surest_image_of_each_class():
+    x = torch.zeros(20, 1, 16, 16)
+    x.flatten(1)[torch.arange(20), torch.arange(20) % 10] = torch.arange(1.0, 21.0) / 21
+    x[0] = 0.0
+    x.flatten(1)[0, 0] = 1.0  # the reader is surer of this one than of the other 0
+    found = figures.surest(reader(), Labelled(x, torch.arange(20) % 10, 10))
+    assert torch.equal(found, x[[0, *range(11, 20)]])
+
+
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_obedience_has_a_line_for_each_training(seeds):
     shares = [[0.1, 0.5], [0.2, 0.6], [0.1, 0.7]][:seeds]
@@ -68,6 +77,8 @@ def test_tables_hold_means_and_intervals():
     assert "0.600 ±1.27" in way  # 0.6, and 12.7 times the standard error 0.1
     assert way.split()[1:3] == ["0.500", "±0.00"]
     assert cheat.split() == ["cheat", "0.500", "0.500", "0.5", "0.500", "0.500", "0.500"]
+    few = figures.way_table({}, {"cheat": {"pooled": 0.25, "recall": 0.25}}, ("pooled", "recall"))
+    assert few.split() == ["pooled", "recall", "cheat", "0.2", "0.250"]
     accuracy = {"plain": {1: np.array([0.4, 0.5]), 5: np.array([0.6, 0.7])}}
     gain = {"gain": {1: mean_interval([1.0, 1.0]), 5: mean_interval([-2.0, -2.0])}}
     head, one, five = figures.budget_table(accuracy, gain).splitlines()
@@ -93,6 +104,31 @@ def test_the_walk_says_what_is_read():
     assert "100 % of the images are read as the class of their row" in lab["describe"](0.5, "noise")
     assert "0 % are still read as the class of their row, 100 %" in lab["describe"](0.75, "class")
     assert lab["draw"](0.5, "class").axes[0].images[0].get_array().shape == (170, 136)
+
+
+def test_the_walks_are_read_for_each_generator():
+    two = [Generator(nn.Linear(1, 1), 1)] * 2
+    kept, half = figures.walk_readings(lambda t, what, _: walk(t + 0.1, what), reader(), two)
+    assert kept.tolist() == [[1.0] * 9] * 2
+    assert half.tolist() == [[0.0, 1.0]] * 2
+
+
+def test_the_nearest_real_image_and_how_far_it_is():
+    real = torch.stack([torch.zeros(1, 16, 16), torch.ones(1, 16, 16)])
+    pairs = torch.zeros(10, 2, 1, 16, 16)
+    pairs[:, 1] = 0.75
+    rows = figures.beside_nearest({"one": pairs, "two": pairs}, real)
+    assert [name.strip() for name in rows] == ["one", "", "its nearest", "two", "", "its nearest"]
+    assert all((images == 1).all() for name, images in rows.items() if "nearest" in name)
+    assert figures.nearest_gaps(real, [pairs[:, 1], pairs[:2, 0]]) == [(4.0, 4.0, 4.0), (0.0, 0.0, 0.0)]
+
+
+def test_what_patience_changed_is_said():
+    gain = {10: mean_interval([-2.0, -2.0])}
+    before, later = ({10: [{"recognised": share, "distance": 1.25}]} for share in (0.5, 0.9))
+    text = figures.patience_lines(before, later, gain, gain)
+    assert "recognised 50 % → 90 %, gain -2.0 [-2.0, -2.0] → -2.0" in text
+    assert text.endswith("1.25")
 
 
 def test_the_budget_lab_shows_the_nearest_given_image():

@@ -20,13 +20,18 @@ from tlutils.plotting import COLOURS, DASHES, MARKERS, interval_curves, percent_
 from tlutils.repeats import Interval, mean_interval
 
 __all__ = [
+    "beside_nearest",
     "budget_lab",
     "budget_table",
     "budgets",
     "content_share",
+    "nearest_gaps",
     "obedience",
+    "patience_lines",
     "sample_rows",
+    "surest",
     "walk_lab",
+    "walk_readings",
     "way_table",
 ]
 
@@ -61,8 +66,66 @@ def sample_rows(rows: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
+def beside_nearest(pairs: Mapping[str, Tensor], real: Tensor) -> dict[str, Tensor]:
+    """Return rows for `sample_rows`: pairs of samples (10, 2, 1, h, w), and what the second is nearest to."""
+    rows: dict[str, Tensor] = {}
+    for name, pair in pairs.items():
+        blank = " " * (len(rows) + 1)
+        rows[name], rows[blank] = pair[:, 0], pair[:, 1]
+        rows["its nearest" + blank] = real[nearest(real, pair[:, 1])]
+    return rows
+
+
+def nearest_gaps(real: Tensor, sets: Sequence[Tensor]) -> list[tuple[float, float, float]]:
+    """Return of each set's distances to its nearest real images the mean, the 10 % quantile and the least."""
+    found = [(images - real[nearest(real, images)]).flatten(1).norm(dim=1) for images in sets]
+    return [
+        (round(gap.mean().item(), 2), round(gap.quantile(0.1).item(), 2), round(gap.min().item(), 2))
+        for gap in found
+    ]
+
+
+def patience_lines(
+    before: Mapping[int, Sequence[Mapping[str, Any]]],
+    later: Mapping[int, Sequence[Mapping[str, Any]]],
+    gains: Mapping[int, Interval],
+    late: Mapping[int, Interval],
+) -> str:
+    """Return per budget what longer training changed: the share recognised and the gain; and the distance.
+
+    Parameters
+    ----------
+    before, later
+        Labels per class → one result per seed, with ``recognised`` and ``distance``.
+    gains, late
+        Labels per class → gain in points, before and later.
+    """
+    lines = []
+    for k, results in later.items():
+        shares = [100 * np.mean([r["recognised"] for r in some]) for some in (before[k], results)]
+        distance = np.mean([r["distance"] for r in results])
+        lines += [
+            f"{k} labels per class: recognised {shares[0]:.0f} % → {shares[1]:.0f} %, "
+            f"gain {gains[k]:+.1f} → {late[k]:+.1f} points",
+            f"   mean distance to the nearest image given, over that of new digits: {distance:.2f}",
+        ]
+    return "\n".join(lines)
+
+
+@torch.no_grad()
+def surest(reader: Classifier, labelled: Labelled) -> Tensor:
+    """Return for each class the image of which the reader is surest: (num_classes, 1, h, w)."""
+    sure = reader(labelled.x).log_softmax(dim=1)
+    rows = [
+        torch.where(labelled.y == c, sure[:, c], -torch.inf).argmax() for c in range(labelled.num_classes)
+    ]
+    return labelled.x[torch.stack(rows)]
+
+
 def way_table(
-    trained: Mapping[str, Sequence[Mapping[str, Any]]], single: Mapping[str, Mapping[str, Any]]
+    trained: Mapping[str, Sequence[Mapping[str, Any]]],
+    single: Mapping[str, Mapping[str, Any]],
+    columns: Sequence[str] = COLUMNS,
 ) -> str:
     """Return a table of what was measured: mean and half of the 95 % interval over seeds, or one value.
 
@@ -72,18 +135,20 @@ def way_table(
         Way → one result per seed.
     single
         Name → one result.
+    columns
+        What is shown of each result; Fréchet distances, ``"Fréchet"`` and ``"pooled"``, with one digit.
     """
-    lines = [" " * 19 + "".join(f"{name:>12}" for name in COLUMNS)]
-    digits = {name: 1 if name == "Fréchet" else 3 for name in COLUMNS}
+    lines = [" " * 19 + "".join(f"{name:>12}" for name in columns)]
+    digits = {name: 1 if name in ("Fréchet", "pooled") else 3 for name in columns}
     for way, results in trained.items():
-        found = {name: mean_interval([result[name] for result in results]) for name in COLUMNS}
+        found = {name: mean_interval([result[name] for result in results]) for name in columns}
         cells = [
             f"{c.mean:.{digits[name]}f} ±{c.mean - c.low:.{min(digits[name], 2)}f}"
             for name, c in found.items()
         ]
         lines.append(f"{way:19}" + "".join(f"{cell:>12}" for cell in cells))
     for name, result in single.items():
-        cells = [f"{result[column]:.{digits[column]}f}" for column in COLUMNS]
+        cells = [f"{result[column]:.{digits[column]}f}" for column in columns]
         lines.append(f"{name:19}" + "".join(f"{cell:>12}" for cell in cells))
     return "\n".join(lines)
 
@@ -131,7 +196,7 @@ def obedience(curves: Mapping[str, tuple[Sequence[int], Sequence[Sequence[float]
                 rounds, [i.low for i in intervals], [min(i.high, 1.0) for i in intervals],
                 color=colour, alpha=0.15, linewidth=0,
             )  # fmt: skip
-    ax.axhline(0.1, color="0.4", linestyle=":")
+    ax.axhline(0.1, color="0.4", linestyle=":", label="chance")
     ax.set(xlabel="round", ylabel="recognised as the class asked for, %", ylim=(0, 1.02))
     percent_axis(ax.yaxis)
     ax.legend(fontsize="small")
@@ -158,7 +223,7 @@ def budgets(accuracy: Mapping[str, Mapping[int, np.ndarray]], gains: Mapping[int
         [gain.mean - gain.low for gain in gains.values()],
         [gain.high - gain.mean for gain in gains.values()],
     ]
-    right.errorbar(places, means, yerr=ends, fmt="o", color=COLOURS["vermilion"], capsize=3)
+    right.errorbar(places, means, yerr=ends, fmt="o", color=COLOURS["orange"], capsize=3)
     right.axhline(0, color="0.4", linestyle=":")
     right.set_xticks(places, [str(k) for k in gains])
     right.set(xlabel="labels per class", ylabel="own samples minus\naugmentation, points")
@@ -236,6 +301,37 @@ def walk_lab(walk: Callable[[float, str], Tensor], reader: Classifier) -> dict[s
         "names": {"position": "position on the walk", "what": "what walks"},
         "start": {"position": 0.5, "what": "class"}, "dpi": 70,
     }  # fmt: skip
+
+
+def walk_readings(
+    walk: Callable[..., Tensor], reader: Classifier, drawers: Sequence[Generator]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is read on the walks of each generator.
+
+    Parameters
+    ----------
+    walk
+        As for `walk_lab`, with a generator as third argument.
+    reader
+        Reads the images.
+    drawers
+        The generators.
+
+    Returns
+    -------
+    Shares read as the row's class at nine positions of the noise walk, (generators, 9); and halfway on the
+    class walk, read as the row's class and as the next one, (generators, 2).
+    """
+    rows = torch.arange(10).repeat_interleave(8)
+
+    def share(position: float, what: str, shift: int, drawer: Generator) -> float:
+        return recognised(
+            reader, walk(position, what, drawer).flatten(0, 1).unsqueeze(1), (rows + shift) % 10
+        )
+
+    kept = [[share(t / 8, "noise", 0, drawer) for t in range(9)] for drawer in drawers]
+    half = [[share(0.5, "class", shift, drawer) for shift in (0, 1)] for drawer in drawers]
+    return np.array(kept), np.array(half)
 
 
 def budget_lab(
