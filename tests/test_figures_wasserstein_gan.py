@@ -4,8 +4,10 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 
 from tlutils.figures import wasserstein_gan as figures
+from tlutils.models import Classifier
 from tlutils.repeats import Interval
 
 
@@ -76,3 +78,38 @@ def test_rows_of_images_keep_their_names():
     figure = figures.painted({"a": np.zeros((3, 4, 4)), "b": np.ones((3, 4, 4))})
     assert [ax.get_ylabel() for ax in figure.axes] == ["a", "b"]
     assert figure.axes[0].images[0].get_array().shape == (4, 12)
+
+
+def test_noise_reaches_the_share_of_the_square_that_lies_near_a_spot():
+    found = figures.grid_references(2)
+    assert found["real points"][:, 0].tolist() == [25, 25]
+    # 9 whole discs, 12 halves and 4 quarters of radius 0.3 lie in the square of side 8
+    assert found["even spread"][:, 1].mean() == pytest.approx(16 * np.pi * 0.3**2 / 64, abs=0.01)
+    assert (found["real points"][:, 2] < found["even spread"][:, 2]).all()
+
+
+def test_a_line_on_quality_says_what_was_found(monkeypatch):
+    monkeypatch.setattr(figures, "frechet_distance", lambda *_: 7.4)
+    reader = Classifier(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
+    with torch.no_grad():
+        reader.head.weight.copy_(torch.eye(2))
+    real = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 1.0], [0.0, 4.0]]).reshape(4, 1, 1, 2)
+    text, found = figures.quality_line("the same", reader, real, real)
+    assert (found["precision"], found["recall"], found["rarest"], found["commonest"]) == (1, 1, 0.5, 0.5)
+    assert text.startswith("the same        Fréchet 7,")
+    assert text.endswith("precision 1.00, recall 1.00, classes from 50 to 50 %")
+
+
+def test_curves_are_sorted_by_game():
+    look = {"start": 0.0, "rounds": [2], "began": [4.0], "ended": [5.0], "frechet": [7.0]}
+    curves, seconds = figures.curves_and_seconds({("a", 0): look, ("a", 1): look | {"began": [2.0]}})
+    assert curves == {"a": [{"2": 7.0}, {"2": 7.0}]}
+    assert seconds == {"a": 1.5}
+
+
+def test_weights_are_counted_at_the_limit_and_biases_are_not():
+    layer = torch.nn.Linear(4, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[-0.2, 0.0951, 0.094, 0.0]]))
+        layer.bias.fill_(1.0)
+    assert figures.share_at_limit(layer, 0.1) == 0.5

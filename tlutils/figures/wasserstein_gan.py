@@ -8,20 +8,32 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
+from jaxtyping import Float
 from matplotlib.figure import Figure
+from torch import Tensor, nn
 
+from tlutils.generative.mixtures import grid, grid_centres, modes_covered
+from tlutils.generative.quality import class_shares, frechet_distance, precision_recall
+from tlutils.generative.transport import distance_of_points
+from tlutils.models import Classifier
 from tlutils.plotting import COLOURS, DASHES, MARKERS, interval_bars
 from tlutils.repeats import Interval
+from tlutils.runtime import new_generator
 
 __all__ = [
+    "curves_and_seconds",
     "depth",
     "estimates",
+    "grid_references",
     "grid_samples",
     "modes",
     "painted",
     "plan_of_piles",
+    "quality_line",
     "saturation_lab",
     "seconds_per_round",
+    "share_at_limit",
     "two_views",
 ]
 
@@ -52,7 +64,7 @@ def saturation_lab(divergence: Any, shifts: Sequence[float], thicknesses: Sequen
         left.plot(fine, curve, "--", color=COLOURS["purple"], label="Jensen–Shannon")
         left.plot(shift, shift, "o", color=COLOURS["green"])
         left.plot(shift, divergence(shift, thickness)[0], "s", color=COLOURS["purple"])
-        left.axhline(math.log(2), color="0.5", linewidth=1, linestyle=":")
+        left.axhline(math.log(2), color="0.5", linewidth=1, linestyle=":", label="log 2")
         left.set(xlabel="shift", ylabel="distance", ylim=(-0.05, 2.05))
         left.legend(fontsize="x-small", loc="upper left")
         plt.close(figure)
@@ -140,10 +152,25 @@ def depth(results: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def share_at_limit(critic: nn.Module, limit: float) -> float:
+    """Return the share of the weights that a cut to [-limit, limit] would leave within a twentieth of it.
+
+    Examples
+    --------
+    >>> layer = nn.Linear(2, 1)
+    >>> _ = layer.weight.data.copy_(torch.tensor([[3.0, 0.5]]))
+    >>> share_at_limit(layer, limit=1.0)
+    0.5
+    """
+    weights = [p.detach().flatten() for name, p in critic.named_parameters() if name.endswith("weight")]
+    return (torch.cat(weights).abs() > 0.95 * limit).float().mean().item()
+
+
 def estimates(results: Sequence[Mapping[str, Any]], toys: Sequence[str], methods: Sequence[str]) -> Figure:
     """Draw each critic's estimate over the exact distance, against its steps; a band spans the seeds."""
-    figure, axes = plt.subplots(1, len(toys), figsize=(7.0, 2.9), sharey=True)
-    for ax, toy in zip(axes, toys, strict=True):
+    rows = math.ceil(len(toys) / 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(5.6, 2.5 * rows), sharex=True, sharey=True)
+    for ax, toy in zip(axes.flat, toys, strict=False):
         for method, colour, marker, dash in zip(methods, COLOURS.values(), MARKERS, DASHES, strict=False):
             mine = [r for r in results if (r["toy"], r["method"]) == (toy, method)]
             steps = [look[0] for look in mine[0]["looks"]]
@@ -152,10 +179,11 @@ def estimates(results: Sequence[Mapping[str, Any]], toys: Sequence[str], methods
             ax.fill_between(steps, shares.min(axis=0), shares.max(axis=0), color=colour, alpha=0.15)
         ax.axhline(1, color="0.4", linewidth=1, linestyle=":")
         ax.set_title("grid, cloud" if toy == "grid" else f"shift {toy}", fontsize="medium")
-        ax.set(xlabel="critic's steps", ylim=(0.1, 40), yscale="log")
+        ax.set(ylim=(0.1, 40), yscale="log")
         ax.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
-    axes[0].set_ylabel("estimate / exact distance")
-    axes[-1].legend(fontsize="x-small", loc="upper right")
+    figure.supxlabel("critic's steps", fontsize="medium")
+    figure.supylabel("estimate / exact distance", fontsize="medium")
+    axes.flat[0].legend(fontsize="small", loc="upper center", ncols=2)
     return figure
 
 
@@ -171,13 +199,76 @@ def modes(intervals: Mapping[str, Interval], runs: Mapping[str, Sequence[float]]
 
 def grid_samples(samples: Mapping[str, np.ndarray], centres: np.ndarray) -> Figure:
     """Draw generated points over the centres of the modes, one panel per method."""
-    figure, axes = plt.subplots(1, len(samples), figsize=(7.0, 2.2), sharex=True, sharey=True)
-    for ax, (name, points) in zip(axes, samples.items(), strict=True):
-        ax.plot(*centres.T, "o", color=COLOURS["orange"], markersize=8, markerfacecolor="none")
-        ax.plot(*points.T, ".", color=COLOURS["blue"], markersize=2)
-        ax.set_title(name, fontsize="small")
+    rows = math.ceil(len(samples) / 2)
+    figure, axes = plt.subplots(rows, 2, figsize=(5.2, 2.6 * rows), sharex=True, sharey=True)
+    for ax, (name, points) in zip(axes.flat, samples.items(), strict=False):
+        for centre in centres:  # of the radius within which a point counts
+            ax.add_patch(plt.Circle(tuple(centre), 0.3, fill=False, color=COLOURS["orange"], linewidth=1.2))
+        ax.plot(*points.T, ".", color=COLOURS["blue"], markersize=3)
+        ax.set_title(name, fontsize="medium")
         ax.set(xlim=(-5.5, 5.5), ylim=(-5.5, 5.5), aspect="equal", xticks=[-4, 0, 4], yticks=[-4, 0, 4])
     return figure
+
+
+def grid_references(num_seeds: int) -> dict[str, np.ndarray]:
+    """Return what real points and plain noise get by the measures of the grid.
+
+    Parameters
+    ----------
+    num_seeds
+        Draws of each.
+
+    Returns
+    -------
+    For fresh real points, for an even spread over the square from -4 to 4 and for one normal cloud of the
+    grid's variance: a row per draw with the spots covered by 2500 points, the share of points near a spot,
+    and the exact distance of the first 500 from 500 real ones.
+
+    Examples
+    --------
+    >>> int(grid_references(1)["real points"][0, 0])
+    25
+    """
+    found: dict[str, list[tuple[float, ...]]] = {"real points": [], "even spread": [], "one cloud": []}
+    for seed in range(num_seeds):
+        random = new_generator(seed)
+        draws = (
+            grid(2500, seed=seed),
+            8 * torch.rand(2500, 2, generator=random) - 4,
+            math.sqrt(8) * torch.randn(2500, 2, generator=random),
+        )
+        held_out = grid(500, seed=1000 + seed)
+        for rows, points in zip(found.values(), draws, strict=True):
+            cover = modes_covered(points, grid_centres(), scale=0.1)
+            rows.append((cover.num_covered, cover.good_share, distance_of_points(held_out, points[:500])))
+    return {name: np.array(rows) for name, rows in found.items()}
+
+
+def quality_line(
+    name: str, reader: Classifier, real: Float[Tensor, "n ..."], fake: Float[Tensor, "m ..."]
+) -> tuple[str, dict[str, float]]:
+    """Return a line of text on a set of images, and the numbers in it.
+
+    Parameters
+    ----------
+    name
+        What the images are.
+    reader
+        The classifier in whose features they are judged.
+    real, fake
+        Images to judge by, and those to be judged.
+    """
+    precision, recall = precision_recall(reader, real, fake)
+    shares = class_shares(reader, fake)
+    found = {
+        "frechet": frechet_distance(reader, real, fake), "precision": precision, "recall": recall,
+        "rarest": shares.min().item(), "commonest": shares.max().item(),
+    }  # fmt: skip
+    text = (
+        f"{name:15} Fréchet {found['frechet']:.0f}, precision {precision:.2f}, recall {recall:.2f}, "
+        f"classes from {100 * found['rarest']:.0f} to {100 * found['commonest']:.0f} %"
+    )
+    return text, found
 
 
 def two_views(
@@ -204,11 +295,32 @@ def two_views(
             ax.plot(x, values.mean(axis=0), dash, marker=marker, color=colour, label=name)
             ax.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     for ax, label in zip(axes, ("updates of the generator", "processor seconds"), strict=True):
-        ax.axhline(floor, color="0.4", linewidth=1, linestyle=":")
+        ax.axhline(floor, color="0.4", linewidth=1, linestyle=":", label="other real digits")
         ax.set(xlabel=label, yscale="log")
     axes[0].set_ylabel("Fréchet distance")
     axes[0].legend(fontsize="small")
     return figure
+
+
+def curves_and_seconds(
+    metrics: Mapping[tuple[str, int], Mapping[str, Any]],
+) -> tuple[dict[str, list[dict[str, float]]], dict[str, float]]:
+    """Return for each game its curves, one per seed, and its mean processor seconds a round.
+
+    Parameters
+    ----------
+    metrics
+        (game, seed) → what `seconds_per_round` takes, and ``frechet``, one value per look.
+    """
+    games: dict[str, list[Mapping[str, Any]]] = {}
+    for (name, _), found in metrics.items():
+        games.setdefault(name, []).append(found)
+    curves = {
+        name: [{str(r): f for r, f in zip(m["rounds"], m["frechet"], strict=True)} for m in mine]
+        for name, mine in games.items()
+    }
+    seconds = {name: float(np.mean([seconds_per_round(m) for m in mine])) for name, mine in games.items()}
+    return curves, seconds
 
 
 def seconds_per_round(metrics: Mapping[str, Any]) -> float:

@@ -18,8 +18,7 @@ class HingeGame(Game):
 
     Source
     ------
-    Miyato, Kataoka, Koyama, Yoshida, "Spectral normalization for generative adversarial networks", ICLR 2018,
-    eqs. (16) and (17).
+    Miyato, Kataoka, Koyama, Yoshida, "Spectral normalization for generative adversarial networks", ICLR 2018.
 
     Examples
     --------
