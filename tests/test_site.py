@@ -18,18 +18,6 @@ TOC = ROOT / "_toc.yml"
 PAGES = [f"{name}.html" for name in site_checks.toc_files(TOC)]
 CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
 MAX_BYTES = 1_500_000  # transferred for a page without labs
-VIEWS = [(1600, "light"), (360, "dark")]  # width in pixels, colours
-
-
-def page_views():
-    """Yield each page with the views in which it is looked at.
-
-    The pages of the package are written by one program in one form: each is opened in one view, by turns.
-    """
-    for number, page in enumerate([*PAGES, "search.html", "genindex.html"]):
-        of_the_package = page.startswith("book/api/") and page != "book/api/index.html"
-        for view in [VIEWS[number % 2]] if of_the_package else VIEWS:
-            yield page, *view
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +75,8 @@ def test_every_image_has_text(site):
     assert site_checks.images_without_text(site) == []
 
 
-@pytest.mark.parametrize(("page", "width", "scheme"), [*page_views()])
+@pytest.mark.parametrize("page", [*PAGES, "search.html", "genindex.html"])
+@pytest.mark.parametrize(("width", "scheme"), [(1600, "light"), (360, "dark")])
 def test_the_browser_finds_no_fault(browser, address, page, width, scheme):
     faults = site_checks.browser_faults(browser, f"{address}/{page}", width=width, scheme=scheme)
 
