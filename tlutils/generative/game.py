@@ -65,7 +65,7 @@ class Game(nn.Module):
 
     Source
     ------
-    Goodfellow et al., "Generative adversarial nets", NeurIPS 2014, Algorithm 1.
+    Goodfellow et al., "Generative adversarial nets", NeurIPS 2014.
     """
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
@@ -130,7 +130,7 @@ class ClippedGame(WassersteinGame):
 
     Source
     ------
-    Arjovsky, Chintala, Bottou, ICML 2017, Algorithm 1.
+    Arjovsky, Chintala, Bottou, ICML 2017.
     """
 
     def __init__(self, generator: Generator, discriminator: Critic, *, limit: float = 0.01) -> None:
@@ -161,7 +161,7 @@ class PenaltyGame(WassersteinGame):
 
     Source
     ------
-    Gulrajani et al., NeurIPS 2017, Algorithm 1.
+    Gulrajani et al., NeurIPS 2017.
     """
 
     def __init__(self, generator: Generator, discriminator: Critic, *, weight: float = 10.0) -> None:

@@ -42,8 +42,8 @@ def discriminator_loss(
 
     Source
     ------
-    Goodfellow et al., "Generative adversarial nets", NeurIPS 2014, eq. (1); smoothing: Salimans et al.,
-    "Improved techniques for training GANs", NeurIPS 2016, section 3.4.
+    Goodfellow et al., "Generative adversarial nets", NeurIPS 2014; smoothing: Salimans et al.,
+    "Improved techniques for training GANs", NeurIPS 2016.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def minimax_loss(score_fake: Float[Tensor, " m"]) -> Float[Tensor, ""]:
 
     Source
     ------
-    Goodfellow et al., NeurIPS 2014, eq. (1).
+    Goodfellow et al., NeurIPS 2014.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def non_saturating_loss(score_fake: Float[Tensor, " m"]) -> Float[Tensor, ""]:
 
     Source
     ------
-    Goodfellow et al., NeurIPS 2014, section 3.
+    Goodfellow et al., NeurIPS 2014.
 
     Examples
     --------
@@ -96,8 +96,7 @@ def hinge_loss(score_real: Float[Tensor, " n"], score_fake: Float[Tensor, " m"])
 
     Source
     ------
-    Miyato, Kataoka, Koyama, Yoshida, "Spectral normalization for generative adversarial networks", ICLR 2018,
-    eq. (16).
+    Miyato, Kataoka, Koyama, Yoshida, "Spectral normalization for generative adversarial networks", ICLR 2018.
 
     Examples
     --------
@@ -117,7 +116,7 @@ def wasserstein_estimate(
 
     Source
     ------
-    Arjovsky, Chintala, Bottou, "Wasserstein generative adversarial networks", ICML 2017, eq. (2).
+    Arjovsky, Chintala, Bottou, "Wasserstein generative adversarial networks", ICML 2017.
 
     Examples
     --------
@@ -160,8 +159,7 @@ def gradient_penalty(
 
     Source
     ------
-    Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville, "Improved training of Wasserstein GANs", NeurIPS 2017,
-    eq. (3).
+    Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville, "Improved training of Wasserstein GANs", NeurIPS 2017.
 
     Examples
     --------

@@ -164,7 +164,7 @@ def dcgan_start(network: nn.Module) -> nn.Module:
     Source
     ------
     Radford, Metz, Chintala, "Unsupervised representation learning with deep convolutional generative
-    adversarial networks", ICLR 2016, section 4.
+    adversarial networks", ICLR 2016.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -213,7 +213,7 @@ def image_generator(
 
     Source
     ------
-    Radford, Metz, Chintala, ICLR 2016, Fig. 1, with fewer channels.
+    Radford, Metz, Chintala, ICLR 2016, with fewer channels.
 
     Examples
     --------
@@ -267,8 +267,8 @@ def image_critic(
 
     Source
     ------
-    Radford, Metz, Chintala, ICLR 2016, section 3; spectral normalisation: Miyato, Kataoka, Koyama,
-    Yoshida, ICLR 2018, section 2.
+    Radford, Metz, Chintala, ICLR 2016; spectral normalisation: Miyato, Kataoka, Koyama,
+    Yoshida, ICLR 2018.
 
     Examples
     --------

@@ -70,7 +70,7 @@ def frechet_distance(
     Source
     ------
     Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter, "GANs trained by a two time-scale update
-    rule converge to a local Nash equilibrium", NeurIPS 2017, eq. (6), there with Inception's features.
+    rule converge to a local Nash equilibrium", NeurIPS 2017, there with Inception's features.
     Computed by torchmetrics.
 
     Examples
@@ -125,7 +125,7 @@ def precision_recall(
     Source
     ------
     Kynkäänniemi, Karras, Laine, Lehtinen, Aila, "Improved precision and recall metric for assessing
-    generative models", NeurIPS 2019, eqs. (1) and (2).
+    generative models", NeurIPS 2019.
 
     Examples
     --------

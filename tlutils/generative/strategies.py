@@ -17,7 +17,7 @@ class MinimaxGame(Game):
 
     Source
     ------
-    Goodfellow et al., "Generative adversarial nets", NeurIPS 2014, eq. (1).
+    Goodfellow et al., "Generative adversarial nets", NeurIPS 2014.
     """
 
     def generator_loss(self, batch: Batch, random: torch.Generator) -> Tensor:
@@ -39,7 +39,7 @@ class SoftLabelGame(Game):
 
     Source
     ------
-    Salimans et al., "Improved techniques for training GANs", NeurIPS 2016, section 3.4.
+    Salimans et al., "Improved techniques for training GANs", NeurIPS 2016.
     """
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module, *, real: float, fake: float) -> None:
