@@ -7,8 +7,9 @@ import sys
 import time
 
 import pytest
+import torch
 
-from tlutils.files import write_atomically
+from tlutils.files import read_checkpoint, write_atomically, write_checkpoint
 
 
 def test_content_arrives_and_nothing_else_stays(tmp_path):
@@ -52,7 +53,7 @@ def test_a_full_disk_leaves_the_old_content(tmp_path):
 SLOW_WRITER = """
 import sys, time
 from pathlib import Path
-from tlutils.files import write_atomically
+from tlutils.files import read_checkpoint, write_atomically, write_checkpoint
 def write(file):
     for _ in range(1000):
         file.write(b"new")
@@ -73,3 +74,25 @@ def test_kill_9_leaves_the_old_content(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert path.read_bytes() == b"old"
+
+
+class TestCheckpoints:
+    def test_what_was_written_is_read(self, tmp_path):
+        path = tmp_path / "training.pt"
+        write_checkpoint(path, "seed=1", {"weights": torch.arange(3), "step": 4})
+        state = read_checkpoint(path, "seed=1", "cpu")
+        assert state["weights"].tolist() == [0, 1, 2]
+        assert state["step"] == 4
+
+    def test_another_training_s_is_refused_with_both_fingerprints(self, tmp_path):
+        path = tmp_path / "training.pt"
+        write_checkpoint(path, "seed=1", {})
+        with pytest.raises(ValueError, match="it has seed=1, this one is seed=2"):
+            read_checkpoint(path, "seed=2", "cpu")
+
+    def test_a_damaged_one_is_refused_and_kept(self, tmp_path):
+        path = tmp_path / "training.pt"
+        path.write_bytes(b"half")
+        with pytest.raises(ValueError, match="cannot be read; delete it to start afresh"):
+            read_checkpoint(path, "seed=1", "cpu")
+        assert path.exists()

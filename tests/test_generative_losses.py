@@ -34,15 +34,9 @@ class TestCrossEntropy:
 
     @given(scores, scores)
     def test_equals_the_definition(self, real, fake):
-        d_real, d_fake = torch.sigmoid(real), torch.sigmoid(fake)
         wanted = -functional.logsigmoid(real).mean() - functional.logsigmoid(-fake).mean()
         assert torch.allclose(discriminator_loss(real, fake), wanted)
-        smoothed = (
-            functional.binary_cross_entropy(d_real, torch.full_like(d_real, 0.9))
-            - functional.logsigmoid(-fake).mean()
-        )
-        assert torch.allclose(discriminator_loss(real, fake, real_label=0.9), smoothed, rtol=1e-5)
-        assert torch.allclose(non_saturating_loss(fake), -d_fake.log().mean())
+        assert torch.allclose(non_saturating_loss(fake), -torch.sigmoid(fake).log().mean())
 
     def test_a_sure_discriminator_leaves_minimax_flat_and_the_flipped_loss_steep(self):
         score = torch.tensor([-10.0], requires_grad=True)
@@ -60,11 +54,6 @@ class TestCrossEntropy:
         far = torch.tensor([1e4, -1e4])
         for loss in (minimax_loss(far), non_saturating_loss(far), discriminator_loss(far, far)):
             assert torch.isfinite(loss)
-
-    @pytest.mark.parametrize("label", [0.0, 1.1, -0.5])
-    def test_label_out_of_range(self, label):
-        with pytest.raises(ValueError, match=r"expected a number in \(0, 1\]"):
-            discriminator_loss(torch.zeros(2), torch.zeros(2), real_label=label)
 
 
 class TestCritics:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from chapters import ROOT, definitions
-from tlutils.generative import Batch, Game, discriminator_loss, minimax_loss, point_critic, point_generator
+from tlutils.generative import Batch, Game, minimax_loss, point_critic, point_generator
 from tlutils.generative import strategies as games
 
 CHAPTER = ROOT / "chapters" / "adversarial_game.ipynb"
@@ -30,11 +30,19 @@ def test_minimax():
     assert torch.equal(game.generator_loss(batch, random.manual_seed(1)), minimax_loss(score))
 
 
-def test_hard_labels_give_the_plain_game_and_one_sided_ones_the_smoothed_loss():
+def test_hard_labels_give_the_plain_game():
     soft, plain = turn_of(games.SoftLabelGame, real=1.0, fake=0.0)
     assert torch.allclose(soft.loss, plain.loss)
-    soft, plain = turn_of(games.SoftLabelGame, real=0.9, fake=0.0)
-    assert torch.allclose(soft.loss, discriminator_loss(plain.score_real, plain.score_fake, real_label=0.9))
+
+
+@pytest.mark.parametrize(("real", "fake"), [(0.9, 0.0), (0.8, 0.3)])
+def test_soft_labels_are_those_of_the_cross_entropy(real, fake):
+    turn, _ = turn_of(games.SoftLabelGame, real=real, fake=fake)
+    wanted = sum(
+        nn.functional.binary_cross_entropy(score.sigmoid(), torch.full_like(score, label))
+        for score, label in ((turn.score_real, real), (turn.score_fake, fake))
+    )
+    assert torch.allclose(turn.loss, wanted)
 
 
 def test_the_best_answer_to_soft_labels_is_their_mean():

@@ -1,7 +1,9 @@
 """A digest changes with the code and with nothing else."""
 
 import importlib.util
+import linecache
 import sys
+import types
 
 import pytest
 
@@ -102,3 +104,30 @@ def test_the_folder_in_which_the_code_lies_does_not_count(digest):
     # Each call of the fixture writes to another file.
     source = BASE.replace("return FACTOR * x", "return FACTOR * x, __file__")
     assert digest(source) == digest(source)
+
+
+def test_a_class_of_a_notebook_counts(monkeypatch):
+    """The module of a notebook has no file, and `inspect` then finds functions, but no class."""
+
+    def digest_of(body):
+        source = f"class Game:\n    def loss(self):\n        {body}\n\n"
+        source += "def train(config):\n    return Game().loss()\n"
+        name = "<cell of a notebook>"
+        monkeypatch.setitem(
+            linecache.cache, name, (len(source), None, source.splitlines(keepends=True), name)
+        )
+        notebook = types.ModuleType("__main__")
+        monkeypatch.setitem(sys.modules, "__main__", notebook)
+        exec(compile(source, name, "exec"), vars(notebook))
+        return code_digest(notebook.train)
+
+    assert digest_of("return 1") == digest_of("return 1  # why")
+    assert digest_of("return 1") != digest_of("return 2")
+
+
+def test_a_class_without_source_is_an_error(monkeypatch):
+    notebook = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    exec("class Game:\n    def loss(self):\n        return 1", vars(notebook))
+    with pytest.raises(OSError, match="source code not available"):
+        code_digest(notebook.Game)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all; checkpoints of trainings."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["write_atomically"]
+import torch
+
+__all__ = ["read_checkpoint", "write_atomically", "write_checkpoint"]
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -48,3 +50,41 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_checkpoint(path: Path, fingerprint: str, state: dict[str, Any]) -> None:
+    """Write the state of a training, and the fingerprint of the arguments that it belongs to.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; an older checkpoint stays as it was.
+    """
+    write_atomically(path, lambda file: torch.save({"fingerprint": fingerprint, **state}, file))
+
+
+def read_checkpoint(path: Path, fingerprint: str, device: torch.device | str) -> dict[str, Any]:
+    """Return what `write_checkpoint` wrote, its tensors on `device`.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or belongs to a training with another fingerprint.
+
+    Examples
+    --------
+    >>> path = Path(tempfile.mkdtemp()) / "training.pt"
+    >>> write_checkpoint(path, "num_steps=5", {"step": 3})
+    >>> read_checkpoint(path, "num_steps=5", "cpu")["step"]
+    3
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise ValueError(f"the checkpoint {path} cannot be read; delete it to start afresh") from error
+    if state.get("fingerprint") != fingerprint:
+        raise ValueError(
+            f"the checkpoint {path} belongs to another training: it has {state.get('fingerprint')}, "
+            f"this one is {fingerprint}. Delete it or choose another file."
+        )
+    return state

@@ -6,6 +6,7 @@ import ast
 import dis
 import hashlib
 import inspect
+import linecache
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -66,7 +67,7 @@ def code_digest(function: Callable) -> str:
         name = f"{item.__module__}.{item.__qualname__}"
         if name in found:
             continue
-        source = inspect.getsource(item)
+        source = _source(item)
         found[name] = normalised_source(source)
         for used_name, used in _used_objects(item, source):
             if isinstance(used, bool | int | float | str | tuple):
@@ -77,12 +78,29 @@ def code_digest(function: Callable) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _source(item: Callable) -> str:
+    """Return the source of a function or class; `inspect` does not find that of a class in a notebook."""
+    try:
+        return inspect.getsource(item)
+    except OSError:
+        for member in vars(item).values() if inspect.isclass(item) else ():
+            lines = linecache.getlines(member.__code__.co_filename) if inspect.isfunction(member) else []
+            for node in ast.parse("".join(lines)).body:
+                if isinstance(node, ast.ClassDef) and node.name == item.__name__:
+                    return ast.unparse(node)
+        raise
+
+
 def _is_ours(item: object, home: str) -> bool:
-    """Say whether `item` is a function or class of tlutils or of the module `home`."""
+    """Say whether `item` is a function or class of tlutils or of the module `home`.
+
+    This module is left out: `repeats.sweep` asks it for names of files, and how a digest is made does not
+    change what a training gives.
+    """
     if not (inspect.isfunction(inspect.unwrap(item) if callable(item) else item) or inspect.isclass(item)):
         return False
     module = getattr(item, "__module__", "") or ""
-    return module == home or module.split(".")[0] == "tlutils"
+    return module == home or (module.split(".")[0] == "tlutils" and module != __name__)
 
 
 def _used_objects(item: Callable, source: str) -> Iterator[tuple[str, object]]:

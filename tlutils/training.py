@@ -18,7 +18,7 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from tlutils.domains import Labelled, TestSet
-from tlutils.files import write_atomically
+from tlutils.files import read_checkpoint, write_checkpoint
 from tlutils.metrics import accuracy, confusion_matrix
 from tlutils.runtime import autocast_dtype, best_device, new_generator, out_of_memory_advice, seeded
 
@@ -239,7 +239,6 @@ class _Trainer:
     def save(self, path: Path, fingerprint: str) -> None:
         """Write the whole state of the training to `path`."""
         state = {
-            "fingerprint": fingerprint,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
@@ -250,19 +249,11 @@ class _Trainer:
         }
         if self.device.type == "cuda":
             state["cuda_random"] = torch.cuda.get_rng_state(self.device)
-        write_atomically(path, lambda file: torch.save(state, file))
+        write_checkpoint(path, fingerprint, state)
 
     def load(self, path: Path, fingerprint: str) -> None:
         """Take up the training saved at `path`."""
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception as error:
-            raise ValueError(f"the checkpoint {path} cannot be read; delete it to start afresh") from error
-        if state.get("fingerprint") != fingerprint:
-            raise ValueError(
-                f"the checkpoint {path} belongs to another training: it has {state.get('fingerprint')}, "
-                f"this one is {fingerprint}. Delete it or choose another file."
-            )
+        state = read_checkpoint(path, fingerprint, self.device)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])

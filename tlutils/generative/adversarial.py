@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from tlutils.files import write_atomically
+from tlutils.files import read_checkpoint, write_checkpoint
 from tlutils.generative.game import Batch, Game
 from tlutils.runtime import autocast_dtype, best_device, new_generator, out_of_memory_advice, seeded
 from tlutils.training import batch_indices
@@ -184,10 +184,9 @@ class _Match:
             self.history.watched.setdefault(name, []).append(float(value))
         self.history.watched_rounds.append(self.history.num_rounds)
 
-    def state(self, fingerprint: str) -> dict[str, Any]:
-        """Return the whole state of the match."""
-        return {
-            "fingerprint": fingerprint,
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Write the whole state of the match to `path`."""
+        state = {
             "game": self.game.state_dict(),
             "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -196,18 +195,11 @@ class _Match:
             "random": self.random.get_state(),
             "global_random": torch.get_rng_state(),  # dropout
         }
+        write_checkpoint(path, fingerprint, state)
 
     def load(self, path: Path, fingerprint: str) -> None:
         """Take up the match saved at `path`."""
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception as error:
-            raise ValueError(f"the checkpoint {path} cannot be read; delete it to start afresh") from error
-        if state.get("fingerprint") != fingerprint:
-            raise ValueError(
-                f"the checkpoint {path} belongs to another training: it has {state.get('fingerprint')}, "
-                f"this one is {fingerprint}. Delete it or choose another file."
-            )
+        state = read_checkpoint(path, fingerprint, self.device)
         self.game.load_state_dict(state["game"])
         if self.averaged is not None:
             self.averaged.load_state_dict(state["averaged"])
@@ -351,8 +343,7 @@ def fit_game(
                     match.watch(watch)
                 match.history.duration_s = time.perf_counter() - started
                 if checkpoint is not None and (step + 1) % checkpoint_every == 0 and step + 1 < num_rounds:
-                    state = match.state(fingerprint)
-                    write_atomically(checkpoint, lambda file, state=state: torch.save(state, file))
+                    match.save(checkpoint, fingerprint)
     except torch.OutOfMemoryError as error:
         raise MemoryError(out_of_memory_advice(batch_size, device)) from error
     finally:

@@ -7,8 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tlutils.generative.game import Batch, Game, Turn
-from tlutils.generative.losses import discriminator_loss, non_saturating_loss
+from tlutils.generative.game import Batch, Game
 from tlutils.generative.networks import Critic, Generator, image_critic, image_generator
 from tlutils.runtime import seeded
 
@@ -278,14 +277,8 @@ class ConditionalGame(Game):
         y = check_classes(batch.y, len(batch.x), self.generator.num_classes)
         return self.generator(self.generator.noise(len(batch.x), random).to(batch.x.device), y)
 
-    def discriminator_turn(self, batch: Batch, random: torch.Generator) -> Turn:
-        with torch.no_grad():
-            fake = self.fake(batch, random)
-        real, fake = self.discriminator(batch.x, batch.y), self.discriminator(fake, batch.y)
-        return Turn(discriminator_loss(real, fake), real, fake)
-
-    def generator_loss(self, batch: Batch, random: torch.Generator) -> Float[Tensor, ""]:
-        return non_saturating_loss(self.discriminator(self.fake(batch, random), batch.y))
+    def score(self, examples: Tensor, batch: Batch) -> Float[Tensor, " n"]:
+        return self.discriminator(examples, batch.y)
 
 
 def _chosen(how: str, ways: dict[str, type], num_classes: int) -> type:

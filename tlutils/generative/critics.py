@@ -30,10 +30,8 @@ class HingeGame(Game):
     """
 
     def discriminator_turn(self, batch: Batch, random: torch.Generator) -> Turn:
-        with torch.no_grad():
-            fake = self.fake(batch, random)
-        score_real, score_fake = self.discriminator(batch.x), self.discriminator(fake)
-        return Turn(hinge_loss(score_real, score_fake), score_real, score_fake)
+        real, fake = self.scores(batch, random)
+        return Turn(hinge_loss(real, fake), real, fake)
 
     def generator_loss(self, batch: Batch, random: torch.Generator) -> Float[Tensor, ""]:
         return -self.discriminator(self.fake(batch, random)).mean()

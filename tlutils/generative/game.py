@@ -83,16 +83,24 @@ class Game(nn.Module):
         """Return as many generated examples as the batch has real ones."""
         return self.generator(self.generator.noise(len(batch.x), random).to(batch.x.device))
 
-    def discriminator_turn(self, batch: Batch, random: torch.Generator) -> Turn:
-        """Return the discriminator's loss; gradients stop at the generated examples."""
+    def score(self, examples: Tensor, batch: Batch) -> Float[Tensor, " n"]:  # noqa: ARG002
+        """Return the discriminator's scores of examples that stand beside those of the batch."""
+        return self.discriminator(examples)
+
+    def scores(self, batch: Batch, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the scores of real and of generated examples; gradients stop at the generated ones."""
         with torch.no_grad():
             fake = self.fake(batch, random)
-        real, fake = self.discriminator(batch.x), self.discriminator(fake)
+        return self.score(batch.x, batch), self.score(fake, batch)
+
+    def discriminator_turn(self, batch: Batch, random: torch.Generator) -> Turn:
+        """Return the discriminator's loss, and the scores that it comes from."""
+        real, fake = self.scores(batch, random)
         return Turn(discriminator_loss(real, fake), real, fake)
 
     def generator_loss(self, batch: Batch, random: torch.Generator) -> Float[Tensor, ""]:
         """Return the generator's loss."""
-        return non_saturating_loss(self.discriminator(self.fake(batch, random)))
+        return non_saturating_loss(self.score(self.fake(batch, random), batch))
 
     def after_discriminator(self) -> None:
         """Do what has to be done after each of the discriminator's steps; here nothing."""

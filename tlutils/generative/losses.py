@@ -19,9 +19,7 @@ __all__ = [
 ]
 
 
-def discriminator_loss(
-    score_real: Float[Tensor, " n"], score_fake: Float[Tensor, " m"], *, real_label: float = 1.0
-) -> Float[Tensor, ""]:
+def discriminator_loss(score_real: Float[Tensor, " n"], score_fake: Float[Tensor, " m"]) -> Float[Tensor, ""]:
     r"""Return the discriminator's cross-entropy, the sum over real and generated examples, in nats.
 
     .. math:: -\tfrac1n \sum_i \log D(x_i) - \tfrac1m \sum_j \log (1 - D(G(z_j))),
@@ -31,32 +29,18 @@ def discriminator_loss(
     ----------
     score_real, score_fake
         Log-odds of "real": unbounded scores, no probabilities.
-    real_label
-        Label of real examples, in (0, 1]; 0.9 is one-sided label smoothing, which replaces log D(x) by
-        0.9 log D(x) + 0.1 log(1 - D(x)).
-
-    Raises
-    ------
-    ValueError
-        If `real_label` is outside (0, 1].
 
     Source
     ------
-    Goodfellow et al., "Generative adversarial nets", NeurIPS 2014; smoothing: Salimans et al.,
-    "Improved techniques for training GANs", NeurIPS 2016.
+    Goodfellow et al., "Generative adversarial nets", NeurIPS 2014.
 
     Examples
     --------
     >>> round(discriminator_loss(torch.zeros(4), torch.zeros(4)).item(), 4)  # undecided: 2 log 2
     1.3863
     """
-    if not 0 < real_label <= 1:
-        raise ValueError(f"real_label is {real_label}; expected a number in (0, 1]")
-    wanted = torch.full_like(score_real, real_label)
-    return (
-        functional.binary_cross_entropy_with_logits(score_real, wanted)
-        + functional.softplus(score_fake).mean()
-    )
+    missed = functional.binary_cross_entropy_with_logits(score_real, torch.ones_like(score_real))
+    return missed + functional.softplus(score_fake).mean()
 
 
 def minimax_loss(score_fake: Float[Tensor, " m"]) -> Float[Tensor, ""]:
