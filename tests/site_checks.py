@@ -218,7 +218,7 @@ def browser_faults(
     page.on("console", lambda message: message.type == "error" and console.append(message.text))
     page.on("pageerror", lambda error: console.append(str(error)))
     page.on("request", note_request)
-    page.on("requestfinished", finished.append)
+    page.on("requestfinished", lambda request: finished.append(request))
     try:
         page.goto(url)
         settle(page)
