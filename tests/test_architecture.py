@@ -25,7 +25,7 @@ LEVELS = {
     "plotting": 4, "widgets": 4, "exercises": 4, "chooser": 4,
     "distributed": 3, "step_times": 3, "tasks": 3,
     "generative.mixtures": 0, "generative.losses": 1, "generative.transport": 1, "generative.networks": 2,
-    "generative.game": 3, "generative.conditional": 3, "generative.adversarial": 3, "generative.alarms": 3,
+    "generative.game": 3, "generative.conditional": 3, "generative.adversarial": 3, "generative.history": 3,
     "generative.quality": 3, "generative.critics": 3, "generative.trials": 3, "generative": 3,
     "generative.rules": 3, "generative.strategies": 3,
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Adversarial generation: networks, losses, games, and the one loop in which two players take turns."""
 
-from tlutils.generative.adversarial import AdversarialHistory, alternate, fit_game, phases
+from tlutils.generative.adversarial import alternate, fit_game, phases
 from tlutils.generative.conditional import (
     BlindCritic,
     ConcatenationCritic,
@@ -15,6 +15,7 @@ from tlutils.generative.conditional import (
 )
 from tlutils.generative.critics import FixedPoints, HingeGame
 from tlutils.generative.game import Batch, ClippedGame, Game, PenaltyGame, Turn, WassersteinGame, generate
+from tlutils.generative.history import AdversarialHistory
 from tlutils.generative.losses import (
     discriminator_loss,
     gradient_penalty,

@@ -6,9 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -17,48 +15,11 @@ from tqdm.auto import tqdm
 
 from tlutils.files import read_checkpoint, write_checkpoint
 from tlutils.generative.game import Batch, Game
+from tlutils.generative.history import AdversarialHistory
 from tlutils.runtime import autocast_dtype, best_device, new_generator, out_of_memory_advice, seeded
 from tlutils.training import batch_indices
 
-__all__ = ["AdversarialHistory", "alternate", "fit_game", "phases"]
-
-
-@dataclass
-class AdversarialHistory:
-    """What happened while `fit_game` ran, one entry a round; None where a player did not move in it.
-
-    Attributes
-    ----------
-    discriminator_loss, generator_loss
-        The losses of the players' last step in the round.
-    score_real, score_fake
-        Mean score of real and of generated examples, as the discriminator saw them in its turn.
-    share_right
-        Share of examples on the right side of score 0, in [0, 1]; 0.5 is guessing.
-    generator_gradient
-        Euclidean norm of the generator's gradient.
-    watched_rounds, watched
-        After which rounds `watch` was called, and by name what it returned.
-    num_rounds
-        Rounds done.
-    duration_s
-        Seconds of training, over all sittings.
-    """
-
-    discriminator_loss: list[float | None] = field(default_factory=list)
-    generator_loss: list[float | None] = field(default_factory=list)
-    score_real: list[float | None] = field(default_factory=list)
-    score_fake: list[float | None] = field(default_factory=list)
-    share_right: list[float | None] = field(default_factory=list)
-    generator_gradient: list[float | None] = field(default_factory=list)
-    watched_rounds: list[int] = field(default_factory=list)
-    watched: dict[str, list[float]] = field(default_factory=dict)
-    num_rounds: int = 0
-    duration_s: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the history as plain lists and numbers, ready for JSON."""
-        return asdict(self)
+__all__ = ["alternate", "fit_game", "phases"]
 
 
 def alternate(num_discriminator_steps: int = 1) -> Callable[[int], tuple[int, int]]:

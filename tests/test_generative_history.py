@@ -8,7 +8,7 @@ import torch
 from tlutils import runs
 from tlutils.figures import adversarial_game as figures
 from tlutils.generative import AdversarialHistory, Game, alternate, fit_game, point_critic, point_generator
-from tlutils.generative.alarms import alarms, swings
+from tlutils.generative.history import swings
 from tlutils.generative.mixtures import ring
 
 
@@ -26,15 +26,15 @@ def history(right=None, gradient=None, diversity=None, n=200):
 
 
 def names(found):
-    return [alarm.name for alarm in alarms(found)]
+    return [alarm.name for alarm in found.alarms()]
 
 
 def test_no_alarm_for_a_healthy_game():
-    assert alarms(history(diversity=[0.2, 0.8, 0.9, 1.0, 0.98])) == []
+    assert history(diversity=[0.2, 0.8, 0.9, 1.0, 0.98]).alarms() == []
 
 
 def test_a_discriminator_that_tells_everything_apart():
-    (alarm,) = alarms(history(right=[0.99] * 200))
+    (alarm,) = history(right=[0.99] * 200).alarms()
     assert alarm.name == "discriminator too strong"
     assert alarm.value == pytest.approx(0.99)
     assert alarm.limit == 0.95
@@ -82,9 +82,9 @@ def test_rounds_in_which_a_player_did_not_move_are_left_out():
 
 def test_too_few_rounds():
     with pytest.raises(ValueError, match="moved in 49 rounds"):
-        alarms(history(right=[0.5] * 49))
+        history(right=[0.5] * 49).alarms()
     with pytest.raises(ValueError, match="at least 50"):
-        alarms(AdversarialHistory(share_right=[0.5] * 100, generator_gradient=[None] * 100))
+        AdversarialHistory(share_right=[0.5] * 100, generator_gradient=[None] * 100).alarms()
 
 
 @pytest.mark.parametrize(
