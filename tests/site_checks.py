@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -29,6 +29,7 @@ FLAGS = (
     "--disable-sync",
     "--no-first-run",
 )
+MAX_BYTES = 1_500_000  # transferred for a page without laboratories
 # What MathJax leaves where it could not typeset, and what nobody has typeset at all.
 UNRENDERED = """() => {
   const bad = [...document.querySelectorAll('mjx-merror, [data-mjx-error]')]
@@ -200,12 +201,13 @@ def browser_faults(
 ) -> dict[str, list[str]]:
     """Open a page and return what is wrong with it, by kind.
 
-    The kinds are "console", "request", "mathematics", "width" and "accessibility"; each has a list of
-    sentences.
+    The kinds are "console", "request", "mathematics", "width", "weight" and "accessibility"; each has a list
+    of sentences.
     """
     host = urlsplit(url).netloc
     console: list[str] = []
     requests: list[str] = []
+    finished: list[Request] = []
 
     def note_request(request) -> None:
         address = urlsplit(request.url)
@@ -216,6 +218,7 @@ def browser_faults(
     page.on("console", lambda message: message.type == "error" and console.append(message.text))
     page.on("pageerror", lambda error: console.append(str(error)))
     page.on("request", note_request)
+    page.on("requestfinished", finished.append)
     try:
         page.goto(url)
         settle(page)
@@ -226,9 +229,16 @@ def browser_faults(
             "mathematics": page.evaluate(UNRENDERED),
             "width": page.evaluate(TOO_WIDE),
             "accessibility": accessibility_faults(page),
+            "weight": [] if page.locator(".tl-lab").count() else too_heavy(finished),
         }
     finally:
         page.close()
+
+
+def too_heavy(requests: list[Request]) -> list[str]:
+    """Say so if what the finished requests of a page brought is more than a page may weigh."""
+    size = sum(request.sizes()["responseBodySize"] for request in requests)
+    return [f"the page brings {size} bytes; at most {MAX_BYTES} are meant"] if size > MAX_BYTES else []
 
 
 def open_everything(page: Page) -> None:

@@ -1,6 +1,7 @@
 """The listing is the architecture: levels, sizes, tests one to one, nothing unused."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,14 @@ def test_modules_and_functions_stay_readable(path):
             assert lines <= 60, f"{node.name} has a body of {lines} lines"
 
 
+@functools.cache
+def all_code():
+    """Return the text of every program and chapter of the repository."""
+    tops = [top for top in ROOT.iterdir() if top.is_dir() and top.name not in {".git", ".venv", "_build"}]
+    found = [path for top in tops for kind in ("*.py", "*.ipynb") for path in top.rglob(kind)]
+    return {path: path.read_text(encoding="utf-8") for path in [*ROOT.glob("*.py"), *found]}
+
+
 def public_functions():
     for path in MODULES:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
@@ -109,10 +118,6 @@ def test_public_names_are_documented_and_used(path, node):
         }  # fmt: skip
         missing = {name for name in raised if name.split(".")[-1] not in docstring and name[0].isupper()}
         assert not missing, f"raises {missing} and does not say so"
-    others = [
-        p for p in ROOT.glob("**/*.py") if p != path and ".venv" not in p.parts and "_build" not in p.parts
-    ]
-    others += list((ROOT / "chapters").glob("*.ipynb"))
-    users = [p for p in others if node.name in p.read_text(encoding="utf-8")]
+    users = [name for name, text in all_code().items() if name != path and node.name in text]
     own = path.read_text(encoding="utf-8").count(node.name) > 2
     assert users or own, "nobody uses it"

@@ -17,7 +17,6 @@ SITE = ROOT / "_build" / "html"
 TOC = ROOT / "_toc.yml"
 PAGES = [f"{name}.html" for name in site_checks.toc_files(TOC)]
 CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
-MAX_BYTES = 1_500_000  # transferred for a page without labs
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +49,16 @@ def open_page(browser, address):
     yield open_one
     for page in opened:
         page.close()
+
+
+@pytest.fixture(scope="module", params=[pytest.param(c, marks=pytest.mark.xdist_group(c)) for c in CHAPTERS])
+def chapter_page(browser, address, request):
+    """A chapter, opened once for all tests of what moves on it."""
+    page = site_checks.new_page(browser, viewport={"width": 1280, "height": 900})
+    page.goto(f"{address}/{request.param}")
+    site_checks.settle(page)
+    yield page
+    page.close()
 
 
 def test_an_equation_that_the_book_s_mathjax_cannot_render_is_found(open_page):
@@ -158,10 +167,8 @@ def test_screen_readers_are_given_the_mathematics(open_page):
     assert page.locator("mjx-assistive-mml").count() == page.locator("mjx-container").count() > 0
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_a_lab_is_moved_by_the_keyboard(open_page, chapter):
-    page = open_page(chapter)
-    labs = page.locator(".tl-lab")
+def test_a_lab_is_moved_by_the_keyboard(chapter_page):
+    labs = chapter_page.locator(".tl-lab")
     assert labs.count() > 0
 
     for lab in labs.all():
@@ -174,10 +181,8 @@ def test_a_lab_is_moved_by_the_keyboard(open_page, chapter):
         assert slider.get_attribute("aria-valuetext") == lab.locator("output").first.inner_text()
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_a_quiz_gives_a_reason_for_every_option(open_page, chapter):
-    page = open_page(chapter)
-    questions = page.locator("fieldset.tl-quiz")
+def test_a_quiz_gives_a_reason_for_every_option(chapter_page):
+    questions = chapter_page.locator("fieldset.tl-quiz")
     assert questions.count() > 0
 
     for question in questions.all():
@@ -193,13 +198,11 @@ def test_a_quiz_gives_a_reason_for_every_option(open_page, chapter):
         assert verdicts.count("Not quite") == len(verdicts) - 1
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_hints_and_solutions_are_folded_and_open(open_page, chapter):
-    page = open_page(chapter)
-    solutions = page.locator("div.solution.dropdown")
-    exercises = page.locator("div.exercise").count()
+def test_hints_and_solutions_are_folded_and_open(chapter_page):
+    solutions = chapter_page.locator("div.solution.dropdown")
+    exercises = chapter_page.locator("div.exercise").count()
     assert solutions.count() == exercises > 0
-    assert page.locator("details.sd-dropdown").count() >= 2 * exercises
+    assert chapter_page.locator("details.sd-dropdown").count() >= 2 * exercises
 
     for solution in solutions.all():
         body = solution.locator(".section, .toggle-details__container, > *:not(.admonition-title)").first
@@ -209,24 +212,10 @@ def test_hints_and_solutions_are_folded_and_open(open_page, chapter):
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_a_chapter_can_be_opened_in_colab_and_downloaded(open_page, chapter):
+def test_a_chapter_can_be_opened_in_colab_and_downloaded(site, chapter):
     url = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
     slug, notebook = url.removeprefix("https://github.com/"), chapter.replace(".html", ".ipynb")
-    page = open_page(chapter)
+    links = [link["href"] for link in site_checks.soup(site / chapter).find_all("a", href=True)]
 
-    colab = f"https://colab.research.google.com/github/{slug}/blob/main/{notebook}"
-    assert page.locator(f'a[href="{colab}"]').count() == 1
-    assert page.locator(f'a[href$="_sources/{notebook}"]').count() == 1
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in CHAPTERS])
-def test_a_page_without_labs_is_light(browser, address, page):
-    sizes = []
-    opened = site_checks.new_page(browser)
-    opened.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
-    opened.goto(f"{address}/{page}")
-    site_checks.settle(opened)
-    opened.wait_for_load_state("networkidle")
-    opened.close()
-
-    assert sum(sizes) <= MAX_BYTES
+    assert links.count(f"https://colab.research.google.com/github/{slug}/blob/main/{notebook}") == 1
+    assert sum(link.endswith(f"_sources/{notebook}") for link in links) == 1
