@@ -1,0 +1,107 @@
+"""Checks of the exercises in the chapter on transfer with GANs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from tlutils.exercises import Wrong
+from tlutils.generative import Generator
+from tlutils.runtime import new_generator, seeded
+
+
+def encoder_step(
+    step: Callable[[nn.Module, Generator, torch.optim.Optimizer, int, torch.Generator], object],
+) -> str:
+    """Check one step of latent regression on a generator that can be inverted and has batch normalisation."""
+    with seeded(0):
+        layers = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+        encoder = nn.Linear(2, 2)
+    with torch.no_grad():
+        layers[0].weight.copy_(torch.tensor([[2.0, 1.0], [0.0, 1.0]]))
+    generator = Generator(layers, num_latent=2).train()
+    before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    optimizer, random = torch.optim.Adam(encoder.parameters(), lr=0.03), new_generator(0)
+    first = encoder.weight.detach().clone()
+    for _ in range(400):
+        step(encoder, generator, optimizer, 64, random)
+    if torch.equal(encoder.weight, first):
+        raise Wrong("the encoder's weights have not moved: is there a backward pass and an optimiser step?")
+    after = generator.state_dict()
+    if any(not torch.equal(after[name], before[name]) for name, _ in generator.named_parameters()):
+        raise Wrong("the generator's weights have moved; only the encoder learns.")
+    if any(not torch.equal(after[name], tensor) for name, tensor in before.items()):
+        raise Wrong(
+            "the generator's running mean and variance have moved: batch normalisation in training mode "
+            "counts every batch. Put the generator into evaluation mode."
+        )
+    with torch.no_grad():
+        generator.eval()
+        z = generator.noise(500, new_generator(1))
+        error = (encoder(generator(z)) - z).square().mean().item()
+    if error > 0.5:
+        raise Wrong(
+            f"after 400 steps the squared error is {error:.2f}, that of always answering 0 is 1: the noise "
+            "that the encoder is compared with is not the noise from which the examples were drawn."
+        )
+    if error > 0.01:
+        raise Wrong(f"after 400 steps the squared error is still {error:.2f}; expected less than 0.01.")
+    return "the encoder reads off the noise that made an example, and the generator is as it was."
+
+
+def choose_look(choose: Callable[[Sequence[Mapping[str, float]]], Mapping[str, float]]) -> str:
+    """Check the rule that picks a look at a training without target labels."""
+
+    def look(step: int, source: float, information: float, test: float) -> dict[str, float]:
+        return {"step": step, "source accuracy": source, "information": information, "test": test}
+
+    looks = [
+        look(
+            100, 0.900, 2.25, 0.99
+        ),  # the most information and the best on the test set, but too weak at home
+        look(200, 0.985, 2.10, 0.94),
+        look(300, 0.990, 2.05, 0.96),  # the best of those allowed on the test set
+        look(400, 0.995, 2.00, 0.93),  # the best at home
+    ]
+    found = choose(looks)
+    if not isinstance(found, Mapping) or "step" not in found:
+        raise Wrong(f"you return {found!r}; expected one of the looks, as it is.")
+    reasons = {
+        100: "that look is 9.5 points below the best on the held-out digits: rule it out before comparing.",
+        300: "that is the best of those allowed on the *test set*, which a rule without labels cannot see.",
+        400: "that look is the best on the held-out digits alone; of those within a point, ask for information.",
+    }
+    if found["step"] in reasons:
+        raise Wrong(reasons[found["step"]])
+    blind = choose([{key: value for key, value in entry.items() if key != "test"} for entry in looks])
+    if blind["step"] != 200:
+        raise Wrong("without the test accuracies you choose another look, so your rule reads them.")
+    return "it looks at held-out translated digits and at unlabelled target images, at nothing else."
+
+
+def labels_saved(count: Callable[[Sequence[int], Sequence[float], float], object]) -> str:
+    """Check how many labels per class a reference needs to reach a given accuracy."""
+    budgets, reference = [1, 10, 100], [0.5, 0.7, 0.9]
+    cases = [(0.7, 10.0), (0.6, math.sqrt(10)), (0.8, math.sqrt(1000)), (0.5, 1.0), (0.95, math.inf)]
+    for accuracy, right in cases:
+        found = count(budgets, reference, accuracy)
+        if not isinstance(found, int | float) or isinstance(found, bool):
+            raise Wrong(f"for an accuracy of {accuracy} you return {found!r}; expected one number.")
+        if math.isclose(found, right, rel_tol=1e-6):
+            continue
+        if right == math.inf:
+            raise Wrong(
+                f"the reference never reaches {accuracy}; you return {found:.4g}, a number that was not "
+                "measured. Return math.inf."
+            )
+        straight = {0.6: 5.5, 0.8: 55.0}
+        if accuracy in straight and math.isclose(found, straight[accuracy], rel_tol=1e-6):
+            raise Wrong(
+                "that interpolates along the number of labels; budgets grow by factors, so interpolate "
+                "along its logarithm."
+            )
+        raise Wrong(f"for an accuracy of {accuracy} you return {found:.4g}; expected {right:.4g}.")
+    return "labels are counted by factors, and what was not reached is not made up."
