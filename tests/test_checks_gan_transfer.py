@@ -65,7 +65,7 @@ def able(looks):
     ("choose", "sentence"),
     [
         (lambda looks: max(looks, key=lambda look: look["information"]), "rule it out"),
-        (lambda looks: max(able(looks), key=lambda look: look.get("test", 0)), "cannot see it"),
+        (lambda looks: max(able(looks), key=lambda look: look.get("test", 0)), "cannot see"),
         (lambda looks: max(looks, key=lambda look: look["source accuracy"]), "ask for information"),
         (lambda looks: looks[1] if "test" in looks[0] else looks[0], "reads them"),
         (lambda looks: looks[0]["information"], "expected one of the looks"),

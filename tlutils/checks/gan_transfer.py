@@ -72,7 +72,7 @@ def choose_look(choose: Callable[[Sequence[Mapping[str, float]]], Mapping[str, f
     reasons = {
         100: "that look is 9.5 points below the best on the held-out digits: rule it out before comparing.",
         300: "that is the best of those allowed on the *test set*, which a rule without labels cannot see.",
-        400: "that look is the best on the held-out digits alone; of those within a point, ask for information.",
+        400: "that look is the best on the held-out digits alone; within a point, ask for information.",
     }
     if found["step"] in reasons:
         raise Wrong(reasons[found["step"]])
