@@ -56,29 +56,36 @@ def test_the_right_step_passes():
     assert says("encoder_step", step)[0]
 
 
-def able(looks):
-    best = max(look["source accuracy"] for look in looks)
-    return [look for look in looks if look["source accuracy"] >= best - 0.01]
+def paint(translator, x, y, size, *, parted=False, mode=False, graph=False, back=True, half=False):
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    translator.train(mode)
+    with torch.set_grad_enabled(graph):
+        painted = torch.cat([translator(part) for part in x[order].split(size)])
+    translator.train(back)
+    if half:
+        return painted[:20], y[order][:20]
+    return painted, y if parted else y[order]
 
 
 @pytest.mark.parametrize(
-    ("choose", "sentence"),
+    ("mistake", "sentence"),
     [
-        (lambda looks: max(looks, key=lambda look: look["information"]), "rule it out"),
-        (lambda looks: max(able(looks), key=lambda look: look.get("test", 0)), "cannot see"),
-        (lambda looks: max(looks, key=lambda look: look["source accuracy"]), "ask for information"),
-        (lambda looks: looks[1] if "test" in looks[0] else looks[0], "reads them"),
-        (lambda looks: looks[0]["information"], "expected one of the looks"),
+        ({"parted": True}, "parted"),
+        ({"mode": True}, "changed the translator"),
+        ({"graph": True}, "no_grad"),
+        ({"back": False}, "as it was"),
+        ({"half": True}, "missing"),
     ],
 )
-def test_mistakes_in_choosing_are_named(choose, sentence):
-    is_right, text = says("choose_look", choose)
+def test_mistakes_in_painting_are_named(mistake, sentence):
+    is_right, text = says("painted_set", lambda *arguments: paint(*arguments, **mistake))
     assert not is_right
     assert sentence in text
 
 
-def test_the_right_choice_passes():
-    assert says("choose_look", lambda looks: max(able(looks), key=lambda look: look["information"]))[0]
+def test_the_right_painting_passes_and_a_list_does_not():
+    assert says("painted_set", paint)[0]
+    assert "expected the painted" in says("painted_set", lambda *_: [1])[1]
 
 
 def saved(budgets, reference, accuracy, *, scale=np.log, back=np.exp, stop=True):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tlutils.exercises import Wrong
 from tlutils.generative import Generator
@@ -52,34 +52,36 @@ def encoder_step(
     return "the encoder reads off the noise that made an example, and the generator is as it was."
 
 
-def choose_look(choose: Callable[[Sequence[Mapping[str, float]]], Mapping[str, float]]) -> str:
-    """Check the rule that picks a look at a training without target labels."""
-
-    def look(step: int, source: float, information: float, test: float) -> dict[str, float]:
-        return {"step": step, "source accuracy": source, "information": information, "test": test}
-
-    looks = [
-        look(
-            100, 0.900, 2.25, 0.99
-        ),  # the most information and the best on the test set, but too weak at home
-        look(200, 0.985, 2.10, 0.94),
-        look(300, 0.990, 2.05, 0.96),  # the best of those allowed on the test set
-        look(400, 0.995, 2.00, 0.93),  # the best at home
-    ]
-    found = choose(looks)
-    if not isinstance(found, Mapping) or "step" not in found:
-        raise Wrong(f"you return {found!r}; expected one of the looks, as it is.")
-    reasons = {
-        100: "that look is 9.5 points below the best on the held-out digits: rule it out before comparing.",
-        300: "that is the best of those allowed on the *test set*, which a rule without labels cannot see.",
-        400: "that look is the best on the held-out digits alone; within a point, ask for information.",
-    }
-    if found["step"] in reasons:
-        raise Wrong(reasons[found["step"]])
-    blind = choose([{key: value for key, value in entry.items() if key != "test"} for entry in looks])
-    if blind["step"] != 200:
-        raise Wrong("without the test accuracies you choose another look, so your rule reads them.")
-    return "it looks at held-out translated digits and at unlabelled target images, at nothing else."
+def painted_set(paint: Callable[[nn.Module, Tensor, Tensor, int], object]) -> str:
+    """Check that painted examples keep their labels, and do not depend on their neighbours in the batch."""
+    with seeded(0):
+        translator = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).train()
+        translator(3 + torch.randn(100, 3))  # running statistics that differ from those of a batch
+        x, y = torch.randn(40, 3), torch.arange(40)
+    before = {name: tensor.clone() for name, tensor in translator.state_dict().items()}
+    found = paint(translator, x, y, 8)
+    if not (isinstance(found, tuple) and len(found) == 2 and all(isinstance(part, Tensor) for part in found)):
+        raise Wrong(f"you return {type(found).__name__}; expected the painted examples and their labels.")
+    painted, labels = found
+    if painted.shape != x.shape or sorted(labels.tolist()) != y.tolist():
+        raise Wrong("examples or labels are missing or doubled: each of the 40 must come out once.")
+    after = translator.state_dict()
+    if any(not torch.equal(after[name], tensor) for name, tensor in before.items()):
+        raise Wrong(
+            "painting has changed the translator: in training mode batch normalisation counts every batch, "
+            "and what a digit becomes depends on its neighbours. Put the translator into evaluation mode."
+        )
+    if painted.requires_grad:
+        raise Wrong("the painted examples carry a graph of gradients with them: paint under torch.no_grad().")
+    if not translator.training:
+        raise Wrong(
+            "the translator came in training mode and leaves in evaluation mode; give it back as it was."
+        )
+    with torch.no_grad():
+        right = translator.eval()(x)
+    if not torch.allclose(painted, right[labels], atol=1e-5):
+        raise Wrong("an example and its label have been parted: was only one of the two shuffled?")
+    return "each painted example has its own label, and is the same in every batch."
 
 
 def labels_saved(count: Callable[[Sequence[int], Sequence[float], float], object]) -> str:
