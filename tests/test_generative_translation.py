@@ -61,7 +61,9 @@ class TestTranslator:
     def test_blocks_start_as_additions(self):
         plain, deep = (image_translator(16, width=2, num_blocks=n) for n in (0, 3))
         sizes = [sum(p.numel() for p in network.parameters()) for network in (plain, deep)]
-        assert sizes[1] - sizes[0] == 3 * 2 * (4 * 4 * 9 + 2 * 4)  # two convolutions with a scale and a shift
+        assert sizes[1] - sizes[0] == 3 * 2 * (
+            4 * 4 * 9 + 4 + 2 * 4
+        )  # two convolutions with bias, a scale and a shift
 
     def test_the_same_seed_gives_the_same_weights(self):
         first, second, other = (image_translator(seed=s).state_dict() for s in (5, 5, 6))
@@ -84,12 +86,16 @@ class TestTranslator:
 
 
 class TestTranslate:
-    def test_uses_the_evaluation_mode_whatever_the_batch(self):
+    def test_gives_the_same_whatever_the_batch(self):
         network = image_translator(width=2).train()
         whole, parts = translate(network, images(5)), translate(network, images(5), batch_size=2)
         assert torch.allclose(whole, parts, atol=1e-6)
+        assert torch.allclose(whole, network(images(5)), atol=1e-6)  # no difference between training and use
         assert network.training
         assert not whole.requires_grad
+
+    def test_uses_the_evaluation_mode(self):
+        assert torch.equal(translate(nn.Dropout(0.5).train(), images()), images())
 
     @pytest.mark.parametrize("wrong", [{"x": images(0)}, {"x": images(), "batch_size": 0}])
     def test_nothing_to_translate(self, wrong):
