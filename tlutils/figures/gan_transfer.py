@@ -66,8 +66,8 @@ def adaptation(runs: Mapping[Any, Sequence[Mapping[str, Any]]], floor: float) ->
     floor
         The distance of real target images.
     """
-    figure, axes = plt.subplots(2, 2, figsize=(6.4, 4.6), sharex=True, sharey=True)
-    for ax, (num_images, results) in zip(axes.flat, runs.items(), strict=True):
+    figure, axes = plt.subplots(1, len(runs), figsize=(6.4, 3.0), sharey=True, squeeze=False)
+    for ax, (num_images, results) in zip(axes[0], runs.items(), strict=True):
         for (start, name), colour, marker, dash in zip(
             STARTS.items(), COLOURS.values(), MARKERS, DASHES, strict=False
         ):
@@ -77,12 +77,9 @@ def adaptation(runs: Mapping[Any, Sequence[Mapping[str, Any]]], floor: float) ->
             ax.fill_between(rounds, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15)
         ax.axhline(floor, color="black", linestyle=":", linewidth=1)
         ax.set_title(f"{num_images} images", fontsize=10)
-        ax.set(yscale="log")
-    for ax in axes[1]:
-        ax.set_xlabel("rounds")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("Fréchet distance")
-    axes[0, 0].legend()
+        ax.set(yscale="log", xlabel="rounds")
+    axes[0, 0].set_ylabel("Fréchet distance")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
