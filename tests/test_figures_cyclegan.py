@@ -61,7 +61,7 @@ def test_swaps_are_counted_by_angle_and_loss():
         for angle, semantic, kept in [
             (40, 0.0, 0.1),
             (40, 0.0, 0.9),
-            (40, 1.0, 1.0),
+            (40, 0.3, 1.0),
             (80, 0.0, 0.0),
             (80, 1.0, 0.2),
         ]

@@ -123,16 +123,17 @@ def swaps(results: Sequence[Mapping[str, Any]]) -> Figure:
     Parameters
     ----------
     results
-        Each with ``angle`` in degrees, ``semantic`` and ``kept``, the share of points that kept their class.
+        Each with ``angle`` in degrees, ``kept``, the share of points that kept their class, and ``semantic``,
+        the value of that loss, 0 in a training without it.
     """
     figure, ax = plt.subplots(figsize=(5.6, 2.8))
     angles = sorted({result["angle"] for result in results})
-    for offset, weight, colour, name in ((-0.2, 0.0, "blue", "without"), (0.2, 1.0, "vermilion", "with")):
+    for offset, weight, colour, name in ((-0.2, False, "blue", "without"), (0.2, True, "vermilion", "with")):
         shares = [
             [
                 result["kept"] < 0.5
                 for result in results
-                if (result["angle"], result["semantic"]) == (a, weight)
+                if (result["angle"], result["semantic"] > 0) == (a, weight)
             ]
             for a in angles
         ]
