@@ -48,6 +48,16 @@ def test_colours_stay_colours():
     assert picture[0, 0].tolist() == [1, 0, 0]
 
 
+def test_photos_have_three_channels_and_grey_images_one():
+    images = {name: figures.pack(torch.zeros(10, 1, 16, 16)) for name in ("grey", "here")}
+    images |= {
+        name: figures.pack(torch.ones(10, 3, 16, 16)) for name in ("photo", "back", "disturbed", "there")
+    }
+    rows = figures.photo_rows(images)
+    assert [*rows][:3] == ["photo", "to grey", "true grey"]
+    assert [len(rows[name][0]) for name in ("photo", "to grey", "photo again")] == [3, 1, 3]
+
+
 def test_arrows_lead_from_before_to_after():
     before, after = torch.tensor([[0.0, 1.0], [0.0, -1.0]]), torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     axes = figures.turned_blobs({"one": (before, after, torch.tensor([0, 1]))}).axes

@@ -41,8 +41,10 @@ def test_the_photo_trial_measures_both_ways():
     found = trials.photo_trial(seed=0, num_rounds=2)
     assert unpack(found["images"]["there"], 10, 3, 16, 16).shape == (10, 3, 16, 16)
     here = unpack(found["images"]["here"], 10, 1, 16, 16)
-    held_grey = trials.grey_and_photo()[2]
+    x, _, held_grey, held_photo = trials.grey_and_photo()
     assert found["to grey"] == pytest.approx((here - held_grey[:10]).abs().mean().item(), abs=0.02)
+    assert found["to grey, as it is"] == pytest.approx((held_photo[:, :1] - held_grey).abs().mean().item())
+    assert found["to grey, mean image"] == pytest.approx((x.mean(dim=0) - held_grey).abs().mean().item())
     assert found == trials.photo_trial(seed=0, num_rounds=2)
     assert trials.photo_trial(seed=1, num_rounds=1)["images"] == {}
 

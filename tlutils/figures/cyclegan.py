@@ -18,7 +18,18 @@ from tlutils.generative.translation import translate
 from tlutils.plotting import COLOURS, MARKERS
 from tlutils.repeats import mean_interval
 
-__all__ = ["Film", "film_lab", "matrices", "pack", "sheet", "swaps", "table", "turned_blobs", "unpack"]
+__all__ = [
+    "Film",
+    "film_lab",
+    "matrices",
+    "pack",
+    "photo_rows",
+    "sheet",
+    "swaps",
+    "table",
+    "turned_blobs",
+    "unpack",
+]
 
 CLASS_COLOURS = ("blue", "vermilion")
 
@@ -92,6 +103,23 @@ def sheet(rows: Mapping[str, Tensor], *, xlabel: str = "", columns: Sequence[str
     ax.grid(False)
     ax.spines[:].set_visible(False)
     return figure
+
+
+def photo_rows(images: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return rows for `sheet` from the images that `translation_trials.photo_trial` keeps, ten of each."""
+    names = {
+        "photo": "photo",
+        "here": "to grey",
+        "grey": "true grey",
+        "back": "photo again",
+        "disturbed": "with noise\nbetween",
+        "there": "true grey\nto photo",
+    }
+    size = 10 * 256
+    return {
+        name: unpack(images[key], 10, len(unpack(images[key], -1)) // size, 16, 16)
+        for key, name in names.items()
+    }
 
 
 def turned_blobs(panels: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
