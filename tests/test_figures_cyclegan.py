@@ -98,6 +98,7 @@ def test_the_lab_shows_the_round_that_is_asked_for():
     x, films = made_up_film()
     lab = figures.film_lab(x, films)
     assert lab["start"] == {"left_out": "nothing", "number": 10}
+    assert figures.film_lab(x, films, (10,))["number"] == [10]
     assert "off by 0.500" in lab["describe"]("nothing", 5)
     assert "off by 0.001" in lab["describe"]("nothing", 10)  # bytes round
     assert "96 % of held-out digits" in lab["describe"]("nothing", 10)

@@ -223,7 +223,9 @@ def table(
     return "\n".join(lines)
 
 
-def film_lab(x: Tensor, films: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def film_lab(
+    x: Tensor, films: Mapping[str, Mapping[str, Any]], numbers: Sequence[int] = ()
+) -> dict[str, Any]:
     """Return the arguments of `widgets.explore` for ten digits over training: there, and back again.
 
     Parameters
@@ -233,6 +235,8 @@ def film_lab(x: Tensor, films: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
     films
         Name of a training → ``film``, as `Film` keeps it, ``film_rounds``, and ``second``, the share of
         held-out digits that kept their class at the end.
+    numbers
+        Rounds to be shown, of those that were filmed; by default all.
     """
     rounds = next(iter(films.values()))["film_rounds"]
 
@@ -259,5 +263,6 @@ def film_lab(x: Tensor, films: Mapping[str, Mapping[str, Any]]) -> dict[str, Any
         "names": {"left_out": "left out of the losses", "number": "rounds of training"},
         "start": {"left_out": next(iter(films)), "number": rounds[-1]},
         "left_out": list(films),
-        "number": rounds,
+        "number": list(numbers) or rounds,
+        "dpi": 80,
     }
