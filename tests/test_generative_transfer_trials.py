@@ -29,8 +29,10 @@ def small_pair(monkeypatch):
     monkeypatch.setattr(trials, "_pair", lambda: pair)
     monkeypatch.setattr(trials, "paint", lambda seed, x: (x + 0.01 * seed).clamp(0, 1))
     trials.painted_digits.cache_clear()
+    trials._painted_by_all.cache_clear()
     yield pair
     trials.painted_digits.cache_clear()
+    trials._painted_by_all.cache_clear()
 
 
 def test_the_head_is_that_of_ridge_regression():
@@ -89,6 +91,24 @@ def test_a_trial_looks_ten_times_and_reads_in_the_end(digits):
 def test_unknown_digits_are_named():
     with pytest.raises(ValueError, match="'drawn'"):
         trials.painted_trial("drawn", moves=False, seed=0, num_steps=2)
+
+
+def test_each_painter_paints_a_fifth(small_pair):
+    train, _ = trials._painted_by_all(20)
+    added = (train.x - small_pair.source.train.x[:20]).clamp(min=0).flatten(1).amax(dim=1)
+    assert torch.allclose(added, 0.01 * (torch.arange(20) % 5), atol=1e-6)
+    assert torch.equal(train.y, small_pair.source.train.y[:20])
+
+
+@pytest.mark.usefixtures("small_pair")
+def test_a_loss_of_information_raises_it():
+    without, with_loss = (
+        trials.all_painters_trial(weight, seed=0, num_steps=30)["looks"] for weight in (0.0, 1.0)
+    )
+    assert [look["step"] for look in without] == list(range(3, 31, 3))
+    assert with_loss[-1]["information"] > without[-1]["information"]
+    with pytest.raises(ValueError, match="weight is -1"):
+        trials.all_painters_trial(-1.0, seed=0, num_steps=2)
 
 
 def test_the_rule_never_reads_the_truth():

@@ -21,6 +21,7 @@ from tlutils.models import Classifier, lenet
 from tlutils.training import evaluate, fit
 
 __all__ = [
+    "all_painters_trial",
     "by_rule",
     "kinds_of_features",
     "linear_head",
@@ -32,6 +33,7 @@ __all__ = [
 
 NUM_LOOKS = 10
 NUM_HELD_OUT = 2000
+NUM_PAINTERS = 5
 
 
 @cache
@@ -184,6 +186,65 @@ def painted_trial(digits: str, moves: bool, seed: int, num_steps: int) -> dict[s
     fit(model, train, num_steps=num_steps, learning_rate=2e-3, weight_decay=0.01, schedule="cosine",
         augment=_moved if moves else None, loss_term=watch, x_target=target.images[:64], seed=seed,
         mixed_precision=False)  # fmt: skip
+    look(model, num_steps)
+    return {"looks": looks}
+
+
+@cache
+def _painted_by_all(num_digits: int) -> tuple[Labelled, Labelled]:
+    """Return training digits of MNIST and 2000 held-out ones, each painted by one of the five translators."""
+    source, painted = _pair().source, []
+    for data in (_first(source.train, num_digits), _first(source.validation, NUM_HELD_OUT)):
+        x = data.x.clone()
+        for painter in range(NUM_PAINTERS):
+            x[painter::NUM_PAINTERS] = paint(painter, data.x[painter::NUM_PAINTERS])
+        painted.append(Labelled(x, data.y, 10))
+    return tuple(painted)
+
+
+def all_painters_trial(weight: float, seed: int, num_steps: int) -> dict[str, Any]:
+    """Train a reader of moved digits that all five translators have painted, and look at it ten times.
+
+    Parameters
+    ----------
+    weight
+        Factor of a loss term, minus the information of a batch of 64 unlabelled target images; at least 0.
+    seed
+        Of the classifier and its training; the translators are the same for all.
+    num_steps
+        Steps of 64 digits.
+
+    Returns
+    -------
+    ``looks``, as in `painted_trial`.
+
+    Raises
+    ------
+    ValueError
+        If `weight` is negative.
+    """
+    if weight < 0:
+        raise ValueError(f"weight is {weight}; expected at least 0")
+    target, looks, steps = _pair().target, [], itertools.count()
+    train, held_out = _painted_by_all(64 * num_steps)
+
+    def look(model: nn.Module, step: int) -> None:
+        seen = {"held out": evaluate(model, held_out).accuracy}
+        seen["information"] = information(model, target.images[:NUM_HELD_OUT])
+        looks.append({"step": step, **seen, "test": evaluate(model, target.test).accuracy})
+
+    def term(model: nn.Module, x: Tensor, x_target: Tensor) -> Tensor:
+        if (step := next(steps)) and step % max(1, num_steps // NUM_LOOKS) == 0:
+            look(model, step)
+        if weight == 0:
+            return torch.zeros((), device=x.device)
+        p = model(_moved(x_target)).softmax(dim=1).clamp(min=1e-6)
+        entropy = torch.special.entr
+        return weight * (entropy(p).sum(dim=1).mean() - entropy(p.mean(dim=0)).sum())
+
+    model = lenet(image_size=16, batch_norm=True, seed=seed)
+    fit(model, train, num_steps=num_steps, learning_rate=2e-3, weight_decay=0.01, schedule="cosine",
+        augment=_moved, loss_term=term, x_target=target.images, seed=seed, mixed_precision=False)  # fmt: skip
     look(model, num_steps)
     return {"looks": looks}
 
