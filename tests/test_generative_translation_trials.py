@@ -13,11 +13,12 @@ from tlutils.runtime import new_generator
 def little(monkeypatch):
     """Let the trials run on a few made-up pairs: the photo is the grey image in all channels, inverted."""
     trials.grey_and_photo.cache_clear()
+    trials.photo_reader.cache_clear()
     images = torch.rand(40, 1, 16, 16, generator=new_generator(0)).mul(255).byte().permute(0, 2, 3, 1).numpy()
 
     class Split:
         def __init__(self, images):
-            self.images = images
+            self.images, self.labels = images, np.arange(len(images)) % 10
 
     pictures = {"mnist": images, "photo_digits": 255 - np.repeat(images, 3, axis=3)}
     monkeypatch.setattr(trials.datasets, "load", lambda name, _split: Split(pictures[name]))
@@ -25,11 +26,14 @@ def little(monkeypatch):
     monkeypatch.setattr(trials, "NUM_PAIRS", 12)
     yield
     trials.grey_and_photo.cache_clear()
+    trials.photo_reader.cache_clear()
 
 
 @pytest.mark.usefixtures("little")
 def test_no_pair_is_in_the_training_and_held_out_pairs_are_pairs():
     grey, photo, held_grey, held_photo = trials.grey_and_photo()
+    assert held_photo.y.tolist() == [n % 10 for n in range(28, 40)]
+    photo, held_photo = photo.x, held_photo.x
     assert [len(part) for part in (grey, photo, held_grey, held_photo)] == [14, 14, 12, 12]
     distances = torch.cdist((1 - photo[:, :1]).flatten(1), grey.flatten(1))
     assert distances.min() > 0.1
@@ -38,15 +42,23 @@ def test_no_pair_is_in_the_training_and_held_out_pairs_are_pairs():
 
 @pytest.mark.usefixtures("little")
 def test_the_photo_trial_measures_both_ways():
-    found = trials.photo_trial(seed=0, num_rounds=2)
+    found = trials.photo_trial(0.0, seed=0, num_rounds=2)
     assert unpack(found["images"]["there"], 10, 3, 16, 16).shape == (10, 3, 16, 16)
     here = unpack(found["images"]["here"], 10, 1, 16, 16)
     x, _, held_grey, held_photo = trials.grey_and_photo()
+    held_photo = held_photo.x
     assert found["to grey"] == pytest.approx((here - held_grey[:10]).abs().mean().item(), abs=0.02)
     assert found["to grey, as it is"] == pytest.approx((held_photo[:, :1] - held_grey).abs().mean().item())
     assert found["to grey, mean image"] == pytest.approx((x.mean(dim=0) - held_grey).abs().mean().item())
-    assert found == trials.photo_trial(seed=0, num_rounds=2)
-    assert trials.photo_trial(seed=1, num_rounds=1)["images"] == {}
+    assert found == trials.photo_trial(0.0, seed=0, num_rounds=2)
+    assert trials.photo_trial(1.0, seed=1, num_rounds=1)["images"] == {}
+
+
+@pytest.mark.usefixtures("little")
+def test_the_reader_of_photographs_takes_grey_images():
+    grey = torch.rand(3, 1, 16, 16, generator=new_generator(1))
+    reader = trials.photo_reader(2)
+    assert torch.equal(reader(grey), reader.reader(grey.expand(-1, 3, -1, -1)))
 
 
 def test_an_autoencoder_learns_to_repeat():
