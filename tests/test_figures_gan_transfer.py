@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tlutils.domains import Domain, Labelled, Target, TestSet
 from tlutils.figures import gan_transfer as figures
 from tlutils.repeats import Interval
 from tlutils.runtime import new_generator
@@ -46,6 +47,13 @@ def test_the_lab_says_number_round_and_distance():
     assert "from the source's GAN 16; from scratch 16" in lab["describe"](1, 1)
     assert len(lab["draw"](0, 0).axes) == 2
     assert (len(lab["images"]), len(lab["look"])) == (2, 2)
+
+
+def test_real_images_lie_at_no_distance_from_themselves():
+    x, y = torch.rand(300, 1, 16, 16, generator=new_generator(0)), torch.arange(300) % 10
+    part = Labelled(x, y, 10)
+    target = Target(Domain("target", part, part, TestSet(x, y, 10), tuple("0123456789")))
+    assert abs(figures.distance_of_real(target)) < 0.1
 
 
 def test_budgets_have_a_panel_per_group():

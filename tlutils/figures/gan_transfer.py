@@ -12,7 +12,10 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tlutils import plotting
+from tlutils import plotting, runs
+from tlutils.domains import Target
+from tlutils.generative.quality import frechet_distance
+from tlutils.models import lenet
 from tlutils.plotting import COLOURS, DASHES, MARKERS
 from tlutils.repeats import Interval, mean_interval
 
@@ -20,6 +23,7 @@ __all__ = [
     "adaptation",
     "adaptation_lab",
     "budget_panels",
+    "distance_of_real",
     "looks_by_signal",
     "mean_line",
     "packed",
@@ -54,6 +58,13 @@ def table(rows: Mapping[str, Sequence[np.ndarray | None]], columns: Sequence[Any
         texts = ("" if cell is None else f"{100 * cell.mean():.1f}" for cell in cells)
         lines.append(f"{name:{width}}" + "".join(f"{text:>7}" for text in texts))
     return "\n".join(lines)
+
+
+def distance_of_real(target: Target) -> float:
+    """Return the Fréchet distance of the target's first training images from its validation images."""
+    reader = runs.load("adversarial_game/reader").load_into(lenet(image_size=16))
+    held_out = target.validation_budget().x
+    return frechet_distance(reader, held_out, target.images[: len(held_out)])
 
 
 def adaptation(runs: Mapping[Any, Sequence[Mapping[str, Any]]], floor: float) -> Figure:
