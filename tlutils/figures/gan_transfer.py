@@ -27,6 +27,7 @@ __all__ = [
     "looks_by_signal",
     "mean_line",
     "packed",
+    "rank_correlation",
     "table",
     "unpacked",
 ]
@@ -188,6 +189,18 @@ def looks_by_signal(
     plotting.percent_axis(ax.yaxis)
     ax.legend(fontsize=9)
     return figure
+
+
+def rank_correlation(looks: Sequence[Mapping[str, float]], signal: str) -> float:
+    """Return the rank correlation of a signal with the truth over looks.
+
+    Examples
+    --------
+    >>> rank_correlation([{"s": 1.0, "test": 0.5}, {"s": 5.0, "test": 0.6}, {"s": 2.0, "test": 0.9}], "s")
+    0.5
+    """
+    ranks = [np.argsort(np.argsort([look[key] for look in looks])) for key in (signal, "test")]
+    return float(np.round(np.corrcoef(*ranks)[0, 1], 6))
 
 
 def mean_line(name: str, values: Sequence[float]) -> str:
