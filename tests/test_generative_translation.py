@@ -1,9 +1,14 @@
 """Translators, the buffer of earlier images and the cycle game, against values computed by hand."""
 
+import ast
+
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy, l1_loss
 
+import chapters
+from tlutils import generative
 from tlutils.generative import (
     Batch,
     CycleGame,
@@ -289,3 +294,23 @@ class TestBadInput:
         nn.init.constant_(game.generator["to_target"][-2].bias, float("nan"))
         with pytest.raises(FloatingPointError, match="loss is nan in round 0"):
             fit_game(game, images(), x_target=images(seed=1), num_rounds=1, device="cpu")
+
+
+def test_the_chapter_writes_the_same_game():
+    """Losses and turns of the class shown in the chapter equal those of the package, buffers included."""
+    scope = vars(generative) | {"torch": torch, "nn": nn, "l1_loss": l1_loss, "cross_entropy": cross_entropy}
+    shown = chapters.definitions(chapters.ROOT / "chapters" / "cyclegan.ipynb")["CycleGame"]
+    exec(compile(ast.unparse(shown), "CycleGame", "exec"), scope)
+    reader, batch = lenet(image_size=16), Batch(images(6), torch.arange(6), images(5, seed=1))
+    weights = {"adversarial": 1.0, "cycle": 10.0, "identity": 0.5, "semantic": 2.0}
+    for keeps in (False, True):
+        buffers = [[ImageBuffer(4, (1, 16, 16)) for _ in range(2)] if keeps else None for _ in range(2)]
+        ours = small_game(reader, buffers[0] and tuple(buffers[0]), **weights)
+        players = [*ours.generator.values(), ours.discriminator["target"], ours.discriminator["source"]]
+        stores = buffers[1] and dict(zip(("target", "source"), buffers[1], strict=True))
+        theirs = scope["CycleGame"](*players, [*weights.values()], reader, stores)
+        for seed in range(3):
+            turns = [game.discriminator_turn(batch, new_generator(seed)) for game in (ours, theirs)]
+            assert torch.allclose(turns[0].loss, turns[1].loss)
+            losses = [game.generator_loss(batch, new_generator(seed)) for game in (ours, theirs)]
+            assert torch.allclose(*losses)
