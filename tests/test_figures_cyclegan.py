@@ -39,6 +39,8 @@ def test_a_sheet_has_every_image_in_its_place():
     assert picture[:4, :4].max() == 0
     assert picture[5:9, 5:9].min() == 1
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["dark", "bright"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "1", "2"]
+    assert len(figures.sheet({"dark": dark}, columns=()).axes[0].get_xticks()) == 0
 
 
 def test_colours_stay_colours():
@@ -50,12 +52,12 @@ def test_colours_stay_colours():
 
 def test_photos_have_three_channels_and_grey_images_one():
     images = {name: figures.pack(torch.zeros(10, 1, 16, 16)) for name in ("grey", "here")}
-    images |= {
-        name: figures.pack(torch.ones(10, 3, 16, 16)) for name in ("photo", "back", "disturbed", "there")
-    }
-    rows = figures.photo_rows(images)
-    assert [*rows][:3] == ["photo", "to grey", "true grey"]
-    assert [len(rows[name][0]) for name in ("photo", "to grey", "photo again")] == [3, 1, 3]
+    images |= {name: figures.pack(torch.ones(10, 3, 16, 16)) for name in ("photo", "there")}
+    other = images | {"here": figures.pack(torch.ones(10, 1, 16, 16))}
+    rows = figures.photo_rows(images, other)
+    assert [len(row[0]) for row in rows.values()] == [3, 1, 1, 1, 3]
+    assert rows["no semantic\nloss"].max() == 0
+    assert rows["semantic\nloss"].min() == 1
 
 
 def test_arrows_lead_from_before_to_after():

@@ -79,7 +79,7 @@ def _framed(images: Tensor) -> np.ndarray:
     return sheet.permute(0, 3, 1, 4, 2).reshape(rows * (height + 1), -1, 3).numpy()
 
 
-def sheet(rows: Mapping[str, Tensor], *, xlabel: str = "", columns: Sequence[str] = ()) -> Figure:
+def sheet(rows: Mapping[str, Tensor], *, xlabel: str = "", columns: Sequence[str] | None = None) -> Figure:
     """Show rows of images below each other, with the name of each row beside it.
 
     Parameters
@@ -89,13 +89,13 @@ def sheet(rows: Mapping[str, Tensor], *, xlabel: str = "", columns: Sequence[str
     xlabel
         What the columns are.
     columns
-        Name of each column; by default 0, 1, 2, ...
+        Name of each column; by default 0, 1, 2, ..., and none if empty.
     """
     images = torch.stack([images.expand(-1, 3, -1, -1) for images in rows.values()])
     step = images.shape[-1] + 1
     figure, ax = plt.subplots(figsize=(6.4, 0.52 * len(rows) + 0.5))
     ax.imshow(_framed(images), interpolation="nearest")
-    names = columns or [str(number) for number in range(images.shape[1])]
+    names = [str(number) for number in range(images.shape[1])] if columns is None else columns
     ax.set_xticks([step * (i + 0.5) for i in range(len(names))], names)
     ax.set_yticks([step * (i + 0.5) for i in range(len(rows))], list(rows))
     ax.tick_params(length=0)
@@ -105,20 +105,27 @@ def sheet(rows: Mapping[str, Tensor], *, xlabel: str = "", columns: Sequence[str
     return figure
 
 
-def photo_rows(images: Mapping[str, str]) -> dict[str, Tensor]:
-    """Return rows for `sheet` from the images that `translation_trials.photo_trial` keeps, ten of each."""
-    names = {
-        "photo": "photo",
-        "here": "to grey",
-        "grey": "true grey",
-        "back": "photo again",
-        "disturbed": "with noise\nbetween",
-        "there": "true grey\nto photo",
-    }
-    size = 10 * 256
+def photo_rows(without: Mapping[str, str], semantic: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return rows for `sheet` from the images that two of `translation_trials.photo_trial` keep.
+
+    Parameters
+    ----------
+    without, semantic
+        Images of a training without and of one with a semantic loss.
+    """
+
+    def grey(text: str) -> Tensor:
+        return unpack(text, 10, 1, 16, 16)
+
+    def colour(text: str) -> Tensor:
+        return unpack(text, 10, 3, 16, 16)
+
     return {
-        name: unpack(images[key], 10, len(unpack(images[key], -1)) // size, 16, 16)
-        for key, name in names.items()
+        "photo": colour(without["photo"]),
+        "true grey": grey(without["grey"]),
+        "no semantic\nloss": grey(without["here"]),
+        "semantic\nloss": grey(semantic["here"]),
+        "true grey\nto photo": colour(semantic["there"]),
     }
 
 
@@ -188,10 +195,10 @@ def matrices(panels: Mapping[str, np.ndarray]) -> Figure:
         counts = np.asarray(counts, dtype=float)
         shares = 100 * counts / counts.sum(axis=1, keepdims=True)
         ax.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-        for row, column in np.argwhere(shares >= 1.5):
+        for row, column in np.argwhere(shares >= 2.5):
             colour = "white" if shares[row, column] > 50 else "black"
             text = f"{shares[row, column]:.0f}"
-            ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=5.5)
+            ax.text(column, row, text, ha="center", va="center", color=colour, fontsize=7)
         ax.set_xticks(range(len(counts)))
         ax.set_yticks(range(len(counts)))
         ax.tick_params(labelsize=7, length=0)
