@@ -146,7 +146,7 @@ def budget_panels(budgets: Sequence[Any], groups: Mapping[str, Mapping[str, Sequ
     groups
         Title of a panel → name of a way → its accuracy at each budget.
     """
-    figure, axes = plt.subplots(len(groups), 1, figsize=(6.4, 3.4 * len(groups)), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(len(groups), 1, figsize=(6.4, 2.8 * len(groups)), sharey=True, squeeze=False)
     places = range(len(budgets))
     for ax, (title, curves) in zip(axes.flat, groups.items(), strict=True):
         plotting.interval_curves(ax, places, curves, xlabel="labels per class", ylabel="test accuracy in %")
