@@ -97,7 +97,7 @@ def labels_saved(count: Callable[[Sequence[int], Sequence[float], float], object
         if right == math.inf:
             raise Wrong(
                 f"the reference never reaches {accuracy}; you return {found:.4g}, a number that was not "
-                "measured. Return math.inf."
+                "measured. Return np.inf."
             )
         straight = {0.6: 5.5, 0.8: 55.0}
         if accuracy in straight and math.isclose(found, straight[accuracy], rel_tol=1e-6):
