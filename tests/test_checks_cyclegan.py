@@ -58,7 +58,7 @@ def test_the_largest_change_is_not_their_sum():
     [
         (
             lambda G, F, x, t: l1_loss(F(G(x)), x) + l1_loss(F(F(t)), t),
-            "which translator leads to the target",
+            "Which of the two terms is wrong",
         ),
         (lambda G, F, x, _: l1_loss(F(G(x)), x), "only the source images"),
         (lambda G, F, _, t: l1_loss(G(F(t)), t), "only the target images"),
@@ -118,7 +118,7 @@ def test_a_view_of_the_store_and_coins_the_wrong_way_are_named():
         right_exchange(store, fake, coins, places)
         return torch.where(coins.unsqueeze(1), fake, before[places])
 
-    assert "overwritten before it was read" in says("exchange", view)[1]
+    assert "where a coin says swap" in says("exchange", view)[1]
     assert "wrong way round" in says("exchange", reversed_coins)[1]
 
 

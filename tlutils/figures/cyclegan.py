@@ -220,12 +220,12 @@ def table(
     columns
         Heading → key, factor, format of a number.
     """
-    lines = [f"{'':16}" + "".join(f"{heading:>16}" for heading in columns)]
+    lines = [f"{'':16}" + "".join(f"{heading:>14}" for heading in columns)]
     for name, results in rows.items():
         line = f"{name:16}"
         for key, factor, form in columns.values():
             found = mean_interval([factor * result[key] for result in results])
-            line += f"{found.mean:>{8}{form}} ± {found.high - found.mean:<5{form}}"
+            line += f"{found.mean:>7{form}} ± {found.high - found.mean:<4{form}}"
         lines.append(line.rstrip())
     return "\n".join(lines)
 
