@@ -27,7 +27,9 @@ LEVELS = {
     "generative.mixtures": 0, "generative.losses": 1, "generative.transport": 1, "generative.networks": 2,
     "generative.game": 3, "generative.conditional": 3, "generative.adversarial": 3, "generative.history": 3,
     "generative.quality": 3, "generative.critics": 3, "generative.trials": 3, "generative": 3,
-    "generative.rules": 3, "generative.strategies": 3,
+    "generative.rules": 3, "generative.strategies": 3, "generative.transfer": 3,
+    "generative.translation": 3,
+    "generative.translation_trials": 3, "generative.transfer_trials": 3,
 }  # fmt: skip
 
 

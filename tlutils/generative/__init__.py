@@ -50,6 +50,15 @@ from tlutils.generative.quality import (
     precision_recall,
     recognised,
 )
+from tlutils.generative.transfer import (
+    budget_term,
+    carried_over,
+    fit_encoder,
+    information,
+    kernel_distance,
+    labelled_by,
+)
+from tlutils.generative.translation import CycleGame, ImageBuffer, image_translator, translate
 from tlutils.generative.transport import TransportPlan, distance_of_points, distance_on_a_line, transport_plan
 
 __all__ = [
@@ -62,18 +71,22 @@ __all__ = [
     "ConditionalGame",
     "Coverage",
     "Critic",
+    "CycleGame",
     "EmbeddingCritic",
     "EmbeddingGenerator",
     "FixedPoints",
     "Game",
     "Generator",
     "HingeGame",
+    "ImageBuffer",
     "PenaltyGame",
     "ProjectionCritic",
     "TransportPlan",
     "Turn",
     "WassersteinGame",
     "alternate",
+    "budget_term",
+    "carried_over",
     "check_classes",
     "class_shares",
     "conditional_critic",
@@ -82,6 +95,7 @@ __all__ = [
     "distance_of_points",
     "distance_on_a_line",
     "diversity",
+    "fit_encoder",
     "fit_game",
     "frechet_distance",
     "generate",
@@ -91,6 +105,10 @@ __all__ = [
     "hinge_loss",
     "image_critic",
     "image_generator",
+    "image_translator",
+    "information",
+    "kernel_distance",
+    "labelled_by",
     "minimax_loss",
     "mixture_density",
     "mixture_sample",
@@ -104,6 +122,7 @@ __all__ = [
     "recognised",
     "ring",
     "ring_centres",
+    "translate",
     "transport_plan",
     "wasserstein_estimate",
 ]

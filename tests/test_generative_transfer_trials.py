@@ -1,0 +1,122 @@
+"""Fixed features and painted digits: least squares by hand, looks on a small pair of domains, the rule."""
+
+import pytest
+import torch
+from torch import nn
+
+from tlutils.domains import Domain, DomainPair, Labelled, TestSet
+from tlutils.generative import image_critic, image_generator
+from tlutils.generative import transfer_trials as trials
+from tlutils.runtime import new_generator
+
+
+@pytest.fixture
+def small_pair(monkeypatch):
+    """Two domains of blots, one per class, so bright that a few steps tell them apart."""
+
+    def examples(n, seed):
+        y = torch.arange(n) % 10
+        x = 0.1 * torch.rand(n, 1, 16, 16, generator=new_generator(seed))
+        x[torch.arange(n), 0, y, y] = 1.0
+        return x, y
+
+    def domain(name, seed):
+        parts = [examples(60, seed + k) for k in range(3)]
+        names = tuple(map(str, range(10)))
+        return Domain(name, *(Labelled(*part, 10) for part in parts[:2]), TestSet(*parts[2], 10), names)
+
+    pair = DomainPair(domain("source", 0), domain("target", 5))
+    monkeypatch.setattr(trials, "_pair", lambda: pair)
+    monkeypatch.setattr(trials, "paint", lambda seed, x: (x + 0.01 * seed).clamp(0, 1))
+    trials.painted_digits.cache_clear()
+    trials._painted_by_all.cache_clear()
+    yield pair
+    trials.painted_digits.cache_clear()
+    trials._painted_by_all.cache_clear()
+
+
+def test_the_head_is_that_of_ridge_regression():
+    z, y = torch.randn(12, 3, generator=new_generator(0)).double(), torch.arange(12) % 10
+    head = trials.linear_head(z.float(), y, ridge=0.5)
+    centred = z - z.mean(dim=0)
+    wanted = nn.functional.one_hot(y, 10).double()
+    damping = 0.5 * centred.square().sum(dim=1).mean() * torch.eye(3)
+    weight = torch.linalg.solve(centred.T @ centred + damping, centred.T @ (wanted - wanted.mean(dim=0))).T
+    assert torch.allclose(head.weight.double(), weight, atol=1e-5)
+    assert torch.allclose(head(z.mean(dim=0).float()).double(), wanted.mean(dim=0), atol=1e-5)
+
+
+@pytest.mark.usefixtures("as_reader")
+def test_a_head_needs_damping_and_a_class_for_each():
+    with pytest.raises(ValueError, match="ridge"):
+        trials.linear_head(torch.zeros(2, 1), torch.tensor([0, 1]), ridge=0.0)
+    with pytest.raises(ValueError, match="2 examples, 1 classes"):
+        trials.linear_head(torch.zeros(2, 1), torch.tensor([0]))
+
+
+def test_every_kind_of_features_can_be_probed(small_pair):
+    kinds = trials.kinds_of_features(image_generator(16, width=4), image_critic(16, width=4))
+    sizes = {name: backbone.eval()(small_pair.target.images[:2]).shape[1] for name, backbone in kinds.items()}
+    assert sizes["256 pixels"] == 256
+    assert (sizes["thumbnail"], sizes["noise encoder"]) == (64, 8 * 16)
+    assert trials.probe_trial(kinds["256 pixels"], 5, seed=0) == 1.0
+
+
+def test_thumbnails_are_standardised_by_the_target(small_pair):
+    thumbnail = trials.kinds_of_features(image_generator(16, width=2), image_critic(16, width=2))["thumbnail"]
+    z = thumbnail.eval()(small_pair.target.images)
+    assert torch.allclose(z.mean(dim=0), torch.zeros(64), atol=1e-4)
+    assert torch.allclose(z.var(dim=0), torch.ones(64), atol=0.1)
+
+
+def test_painted_digits_keep_their_labels(small_pair):
+    train, held_out = trials.painted_digits(3, 20)
+    assert (len(train), len(held_out)) == (20, 60)
+    assert torch.equal(train.y, small_pair.source.train.y[:20])
+    assert torch.allclose(train.x, (small_pair.source.train.x[:20] + 0.03).clamp(0, 1))
+
+
+@pytest.mark.usefixtures("small_pair")
+@pytest.mark.parametrize("digits", ["painted", "original", "both"])
+def test_a_trial_looks_ten_times_and_reads_in_the_end(digits):
+    found = trials.painted_trial(digits, moves=digits == "both", seed=0, num_steps=40)
+    assert [look["step"] for look in found["looks"]] == list(range(4, 41, 4))
+    assert set(found["looks"][0]) == {"step", "held out", "information", "test"}
+    assert found == trials.painted_trial(digits, moves=digits == "both", seed=0, num_steps=40)
+    if digits == "painted":
+        assert found["looks"][-1]["test"] > 0.9
+
+
+@pytest.mark.usefixtures("small_pair")
+def test_unknown_digits_are_named():
+    with pytest.raises(ValueError, match="'drawn'"):
+        trials.painted_trial("drawn", moves=False, seed=0, num_steps=2)
+
+
+def test_each_painter_paints_a_fifth(small_pair):
+    train, _ = trials._painted_by_all(20)
+    added = (train.x - small_pair.source.train.x[:20]).clamp(min=0).flatten(1).amax(dim=1)
+    assert torch.allclose(added, 0.01 * (torch.arange(20) % 5), atol=1e-6)
+    assert torch.equal(train.y, small_pair.source.train.y[:20])
+
+
+@pytest.mark.usefixtures("small_pair")
+def test_a_loss_of_information_raises_it():
+    without, with_loss = (
+        trials.all_painters_trial(weight, seed=0, num_steps=30)["looks"] for weight in (0.0, 1.0)
+    )
+    assert [look["step"] for look in without] == list(range(3, 31, 3))
+    assert with_loss[-1]["information"] > without[-1]["information"]
+    with pytest.raises(ValueError, match="weight is -1"):
+        trials.all_painters_trial(-1.0, seed=0, num_steps=2)
+
+
+def test_the_rule_never_reads_the_truth():
+    looks = [
+        {"held out": 0.90, "information": 2.2, "test": 0.9},
+        {"held out": 0.99, "information": 2.0, "test": 0.5},
+        {"held out": 0.985, "information": 2.1, "test": 0.1},
+    ]
+    assert trials.by_rule(looks) is looks[2]
+    with pytest.raises(ValueError, match="no looks"):
+        trials.by_rule([])

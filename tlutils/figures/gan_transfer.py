@@ -1,0 +1,214 @@
+"""Figures and the laboratory of the chapter on transfer with GANs."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from tlutils import plotting, runs
+from tlutils.domains import Target
+from tlutils.generative.quality import frechet_distance
+from tlutils.models import lenet
+from tlutils.plotting import COLOURS, DASHES, MARKERS
+from tlutils.repeats import Interval, mean_interval
+
+__all__ = [
+    "adaptation",
+    "adaptation_lab",
+    "budget_panels",
+    "distance_of_real",
+    "looks_by_signal",
+    "mean_line",
+    "packed",
+    "rank_correlation",
+    "table",
+    "unpacked",
+]
+
+STARTS = {"source": "from the source's GAN", "random": "from scratch"}
+
+
+def packed(images: Float[Tensor, "n 1 h w"]) -> str:
+    """Return images in [0, 1] as base64 text of their bytes, to be kept in a run."""
+    return base64.b64encode(images.mul(255).round().byte().numpy().tobytes()).decode()
+
+
+def unpacked(text: str, size: int = 16) -> np.ndarray:
+    """Return the images (n, size, size), 0 to 255, that `packed` has packed."""
+    return np.frombuffer(base64.b64decode(text), dtype=np.uint8).reshape(-1, size, size)
+
+
+def table(rows: Mapping[str, Sequence[np.ndarray | None]], columns: Sequence[Any], width: int = 28) -> str:
+    """Return a table of mean percentages, one row per name; None leaves a cell empty.
+
+    Examples
+    --------
+    >>> print(table({"scratch": [None, np.array([0.5, 0.7])]}, [0, "all"], width=10))
+                     0    all
+    scratch               60.0
+    """
+    lines = [" " * width + "".join(f"{c!s:>7}" for c in columns)]
+    for name, cells in rows.items():
+        texts = ("" if cell is None else f"{100 * cell.mean():.1f}" for cell in cells)
+        lines.append(f"{name:{width}}" + "".join(f"{text:>7}" for text in texts))
+    return "\n".join(lines)
+
+
+def distance_of_real(target: Target) -> float:
+    """Return the Fréchet distance of the target's first training images from its validation images."""
+    reader = runs.load("adversarial_game/reader").load_into(lenet(image_size=16))
+    held_out = target.validation_budget().x
+    return frechet_distance(reader, held_out, target.images[: len(held_out)])
+
+
+def adaptation(runs: Mapping[Any, Sequence[Mapping[str, Any]]], floor: float) -> Figure:
+    """Draw the Fréchet distance over the rounds, a panel per number of target images, a line per start.
+
+    Parameters
+    ----------
+    runs
+        Number of images → results with ``start``, ``rounds`` and ``frechet``, one per seed and start.
+    floor
+        The distance of real target images.
+    """
+    figure, axes = plt.subplots(1, len(runs), figsize=(6.4, 3.0), sharey=True, squeeze=False)
+    for ax, (num_images, results) in zip(axes[0], runs.items(), strict=True):
+        for (start, name), colour, marker, dash in zip(
+            STARTS.items(), COLOURS.values(), MARKERS, DASHES, strict=False
+        ):
+            curves = np.array([r["frechet"] for r in results if r["start"] == start])
+            rounds = next(r["rounds"] for r in results if r["start"] == start)
+            ax.plot(rounds, curves.mean(axis=0), dash, marker=marker, color=colour, label=name)
+            ax.fill_between(rounds, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15)
+        ax.axhline(floor, color="black", linestyle=":", linewidth=1)
+        ax.set_title(f"{num_images} images", fontsize=10)
+        ax.set(yscale="log", xlabel="rounds")
+    axes[0, 0].set_ylabel("Fréchet distance")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def adaptation_lab(runs: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the arguments of `widgets.explore`: digits drawn while a GAN is adapted, by images and rounds.
+
+    Parameters
+    ----------
+    runs
+        Number of images → what a run has measured, with ``films`` of seed 0 by start, one strip for each of
+        the ``rounds``.
+    """
+    sizes = [*runs]
+    rounds = next(iter(runs.values()))["results"][0]["rounds"]
+
+    def strip(images: int, start: str, look: int) -> np.ndarray:
+        return np.concatenate(unpacked(runs[sizes[images]]["films"][start][look])[:10], axis=1)
+
+    def draw(images: int, look: int) -> Figure:
+        figure, axes = plt.subplots(2, 1, figsize=(6.4, 2.0))
+        for ax, (start, name) in zip(axes, STARTS.items(), strict=True):
+            ax.imshow(strip(images, start, look), cmap="gray", vmin=0, vmax=255)
+            ax.set_axis_off()
+            ax.set_title(name, fontsize=10, loc="left")
+        return figure
+
+    def describe(images: int, look: int) -> str:
+        found = {start: [] for start in STARTS}
+        for result in runs[sizes[images]]["results"]:
+            found[result["start"]].append(result["frechet"][look])
+        means = "; ".join(f"{STARTS[start]} {np.mean(values):.0f}" for start, values in found.items())
+        return f"{sizes[images]} target images, round {rounds[look]}. Fréchet distance: {means}."
+
+    return {
+        "draw": draw,
+        "describe": describe,
+        "label": "What do few target images do to a generator?",
+        "names": {"images": "how many images: " + ", ".join(map(str, sizes)), "look": "look"},
+        "start": {"images": 1, "look": len(rounds) - 1},
+        "images": range(len(sizes)),
+        "look": range(len(rounds)),
+    }
+
+
+def budget_panels(budgets: Sequence[Any], groups: Mapping[str, Mapping[str, Sequence[Interval]]]) -> Figure:
+    """Draw accuracy against labels per class, one panel per group of ways, the panels one above the other.
+
+    Parameters
+    ----------
+    budgets
+        Labels per class, evenly spaced on the axis.
+    groups
+        Title of a panel → name of a way → its accuracy at each budget.
+    """
+    figure, axes = plt.subplots(len(groups), 1, figsize=(6.4, 2.8 * len(groups)), sharey=True, squeeze=False)
+    places = range(len(budgets))
+    for ax, (title, curves) in zip(axes.flat, groups.items(), strict=True):
+        plotting.interval_curves(ax, places, curves, xlabel="labels per class", ylabel="test accuracy in %")
+        ax.set_xticks(places, budgets)
+        ax.set_title(title, fontsize=10)
+        plotting.percent_axis(ax.yaxis)
+    return figure
+
+
+def looks_by_signal(
+    looks: Mapping[str, Sequence[Mapping[str, float]]], signal: str, *, xlabel: str, chosen: Mapping[str, Any]
+) -> Figure:
+    """Draw the truth against what can be seen without target labels, one point per look.
+
+    Parameters
+    ----------
+    looks
+        Name of a candidate → its looks, each with `signal` and ``test``.
+    signal
+        The key that goes on the horizontal axis.
+    xlabel
+        Its name and unit.
+    chosen
+        Name of a candidate → the looks that the rule has chosen from it, ringed.
+    """
+    figure, ax = plt.subplots(figsize=(6.4, 3.8))
+    for (name, found), colour, marker in zip(looks.items(), COLOURS.values(), MARKERS, strict=False):
+        ax.plot(
+            [look[signal] for look in found],
+            [look["test"] for look in found],
+            marker,
+            color=colour,
+            label=name,
+            alpha=0.6,
+            markersize=5,
+        )
+        for look in chosen.get(name, ()):
+            ax.plot(look[signal], look["test"], "o", mfc="none", mec="black", markersize=11)
+    ax.set(xlabel=xlabel, ylabel="test accuracy in %")
+    plotting.percent_axis(ax.yaxis)
+    ax.legend(fontsize=9)
+    return figure
+
+
+def rank_correlation(looks: Sequence[Mapping[str, float]], signal: str) -> float:
+    """Return the rank correlation of a signal with the truth over looks.
+
+    Examples
+    --------
+    >>> rank_correlation([{"s": 1.0, "test": 0.5}, {"s": 5.0, "test": 0.6}, {"s": 2.0, "test": 0.9}], "s")
+    0.5
+    """
+    ranks = [np.argsort(np.argsort([look[key] for look in looks])) for key in (signal, "test")]
+    return float(np.round(np.corrcoef(*ranks)[0, 1], 6))
+
+
+def mean_line(name: str, values: Sequence[float]) -> str:
+    """Return a name with the mean percentage and its interval.
+
+    Examples
+    --------
+    >>> mean_line("ours", [0.95, 0.96, 0.97])
+    'ours                     96.0 [93.5, 98.5]'
+    """
+    return f"{name:24} {mean_interval(100 * np.asarray(values)):.1f}"
