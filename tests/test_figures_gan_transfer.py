@@ -42,11 +42,13 @@ def test_adaptation_draws_the_mean_of_the_seeds_for_each_number():
 
 
 def test_the_lab_says_number_round_and_distance():
-    lab = figures.adaptation_lab({10: a_run(0), "all": a_run(5)})
-    assert lab["describe"](1, 1).startswith("all target images, round 10.")
-    assert "from the source's GAN 16; from scratch 16" in lab["describe"](1, 1)
-    assert len(lab["draw"](0, 0).axes) == 2
-    assert (len(lab["images"]), len(lab["look"])) == (2, 2)
+    images = torch.rand(30, 1, 16, 16, generator=new_generator(0))
+    lab = figures.adaptation_lab({10: a_run(0), "all": a_run(5)}, images)
+    assert lab["describe"](30, 10).startswith("30 target images, round 10.")
+    assert "from the source's GAN 16; from scratch 16" in lab["describe"](30, 10)
+    assert "paints grey" in lab["describe"](10, 0)
+    assert len(lab["draw"](10, 0).axes) == 3
+    assert (lab["images"], lab["round"]) == ([10, 30], [0, 10])
 
 
 def test_real_images_lie_at_no_distance_from_themselves():

@@ -87,7 +87,14 @@ def painted_set(paint: Callable[[nn.Module, Tensor, Tensor, int], object]) -> st
 def labels_saved(count: Callable[[Sequence[int], Sequence[float], float], object]) -> str:
     """Check how many labels per class a reference needs to reach a given accuracy."""
     budgets, reference = [1, 10, 100], [0.5, 0.7, 0.9]
-    cases = [(0.7, 10.0), (0.6, math.sqrt(10)), (0.8, math.sqrt(1000)), (0.5, 1.0), (0.95, math.inf)]
+    cases = [
+        (0.7, 10.0),
+        (0.6, math.sqrt(10)),
+        (0.8, math.sqrt(1000)),
+        (0.5, 1.0),
+        (0.3, 1.0),
+        (0.95, math.inf),
+    ]
     for accuracy, right in cases:
         found = count(budgets, reference, accuracy)
         if not isinstance(found, int | float) or isinstance(found, bool):

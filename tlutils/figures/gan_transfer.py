@@ -8,16 +8,18 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from tlutils import plotting, runs
 from tlutils.domains import Target
-from tlutils.generative.quality import frechet_distance
+from tlutils.generative.quality import frechet_distance, nearest
 from tlutils.models import lenet
 from tlutils.plotting import COLOURS, DASHES, MARKERS
 from tlutils.repeats import Interval, mean_interval
+from tlutils.runtime import new_generator
 
 __all__ = [
     "adaptation",
@@ -95,44 +97,56 @@ def adaptation(runs: Mapping[Any, Sequence[Mapping[str, Any]]], floor: float) ->
     return figure
 
 
-def adaptation_lab(runs: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
+def adaptation_lab(runs: Mapping[Any, Mapping[str, Any]], images: Float[Tensor, "n 1 h w"]) -> dict[str, Any]:
     """Return the arguments of `widgets.explore`: digits drawn while a GAN is adapted, by images and rounds.
 
     Parameters
     ----------
     runs
-        Number of images → what a run has measured, with ``films`` of seed 0 by start, one strip for each of
-        the ``rounds``.
+        Number of images, or "all" → what a run has measured, with ``films`` of seed 0 by start, one strip for
+        each of the ``rounds``.
+    images
+        All target images; of these seed 0 draws the ones that a run has trained on.
     """
-    sizes = [*runs]
-    rounds = next(iter(runs.values()))["results"][0]["rounds"]
+    order = torch.randperm(len(images), generator=new_generator(0))
+    trained_on = {
+        len(images) if n == "all" else n: images[order[: len(images) if n == "all" else n]] for n in runs
+    }
+    found = dict(zip(trained_on, runs.values(), strict=True))
+    rounds = next(iter(found.values()))["results"][0]["rounds"]
 
-    def strip(images: int, start: str, look: int) -> np.ndarray:
-        return np.concatenate(unpacked(runs[sizes[images]]["films"][start][look])[:10], axis=1)
+    def strip(images: int, start: str, round: int) -> np.ndarray:
+        return unpacked(found[images]["films"][start][rounds.index(round)])[:10]
 
-    def draw(images: int, look: int) -> Figure:
-        figure, axes = plt.subplots(2, 1, figsize=(6.4, 2.0))
-        for ax, (start, name) in zip(axes, STARTS.items(), strict=True):
-            ax.imshow(strip(images, start, look), cmap="gray", vmin=0, vmax=255)
+    def draw(images: int, round: int) -> Figure:
+        rows = {name: strip(images, start, round) for start, name in STARTS.items()}
+        drawn = torch.from_numpy(rows[STARTS["source"]].copy()).float()[:, None] / 255
+        x = trained_on[images]
+        rows["nearest training image of the first row"] = 255 * x[nearest(x, drawn), 0].numpy()
+        figure, axes = plt.subplots(len(rows), 1, figsize=(6.4, 3.0))
+        for ax, (name, row) in zip(axes, rows.items(), strict=True):
+            ax.imshow(np.concatenate(row, axis=1), cmap="gray", vmin=0, vmax=255)
             ax.set_axis_off()
             ax.set_title(name, fontsize=10, loc="left")
         return figure
 
-    def describe(images: int, look: int) -> str:
-        found = {start: [] for start in STARTS}
-        for result in runs[sizes[images]]["results"]:
-            found[result["start"]].append(result["frechet"][look])
-        means = "; ".join(f"{STARTS[start]} {np.mean(values):.0f}" for start, values in found.items())
-        return f"{sizes[images]} target images, round {rounds[look]}. Fréchet distance: {means}."
+    def describe(images: int, round: int) -> str:
+        ends = {start: [] for start in STARTS}
+        for result in found[images]["results"]:
+            ends[result["start"]].append(result["frechet"][rounds.index(round)])
+        means = "; ".join(f"{STARTS[start]} {np.mean(values):.0f}" for start, values in ends.items())
+        grey = " A generator that has learnt nothing paints grey." if round == 0 else ""
+        where = f"{images} target images, round {round}."
+        return f"{where} Fréchet distance, three seeds: {means}. Drawn by seed 0.{grey}"
 
     return {
         "draw": draw,
         "describe": describe,
         "label": "What do few target images do to a generator?",
-        "names": {"images": "how many images: " + ", ".join(map(str, sizes)), "look": "look"},
-        "start": {"images": 1, "look": len(rounds) - 1},
-        "images": range(len(sizes)),
-        "look": range(len(rounds)),
+        "names": {"images": "target images", "round": "rounds of training"},
+        "start": {"images": next(iter(found)), "round": rounds[-1]},
+        "images": [*found],
+        "round": rounds,
     }
 
 
