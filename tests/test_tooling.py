@@ -64,7 +64,7 @@ def test_every_module_has_an_api_page():
     toc = (ROOT / "_toc.yml").read_text("utf-8")
     listed = set(re.findall(r"book/api/(\w+)", toc)) - {"index"}
 
-    pages = ("generative", "generative_loop", "generative_measures", "generative_trials")
+    pages = tuple(f"generative{part}" for part in ("", "_loop", "_measures", "_trials", "_transfer"))
     assert listed == modules | {*pages}
     for part in parts:
         page = "".join((ROOT / f"book/api/{name}.md").read_text("utf-8") for name in pages)
