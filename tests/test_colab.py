@@ -62,6 +62,18 @@ def new_environment(folder: Path) -> tuple[Path, dict[str, str]]:
     return python, variables
 
 
+def compare(notebook: Path, folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess:
+    """Run a copy of a notebook in a folder of its own and compare its outputs with the stored ones."""
+    folder.mkdir()
+    copy = nbformat.read(notebook, as_version=4)
+    copy.cells[1].metadata.tags.append("nbval-ignore-output")  # what pip says while it installs
+    nbformat.write(copy, folder / notebook.name)
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--quiet", *NBVAL, notebook.name],
+        env=variables, cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def colab(tmp_path_factory):
     """An environment into which the first chapter installs tlutils; all have the same cell for it."""
@@ -78,20 +90,29 @@ def test_the_environment_is_like_colab_s(tmp_path):
     assert ran.stdout.strip() == "[True, False]"
 
 
+@pytest.mark.parametrize(("stored", "fails"), [("2\n", False), ("3\n", True)])
+def test_another_output_than_the_stored_one_is_found(colab, tmp_path, stored, fails):
+    output = nbformat.v4.new_output("stream", name="stdout", text=stored)
+    cells = [
+        nbformat.v4.new_markdown_cell("# Title"),
+        nbformat.v4.new_code_cell("", metadata={"tags": ["setup"]}),
+        nbformat.v4.new_code_cell("print(1 + 1)", execution_count=1, outputs=[output]),
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "small.ipynb")
+
+    ran = compare(tmp_path / "small.ipynb", tmp_path / "content", colab[1])
+
+    assert (ran.returncode != 0) == fails, ran.stdout
+    assert ("mismatch" in ran.stdout) == fails
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chapter", PATHS, ids=lambda path: path.stem)
 def test_a_chapter_runs_on_colab(colab, chapter, tmp_path):
     python, variables = colab
     folder = tmp_path / "content"
-    folder.mkdir()
-    notebook = nbformat.read(chapter, as_version=4)
-    notebook.cells[1].metadata.tags.append("nbval-ignore-output")  # what pip says while it installs
-    nbformat.write(notebook, folder / chapter.name)
-
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "--quiet", *NBVAL, chapter.name],
-        env=variables, cwd=folder, capture_output=True, text=True,
-    )  # fmt: skip
+    ran = compare(chapter, folder, variables)
 
     assert ran.returncode == 0, f"{ran.stdout[-8000:]}\n{ran.stderr[-2000:]}"
     assert [path.name for path in folder.iterdir()] == [chapter.name]
