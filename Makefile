@@ -48,8 +48,8 @@ data: $(INSTALLED)  ## fetch and check every data set that is not there yet (TLU
 execute: $(INSTALLED)  ## re-run the chapters and store their outputs (CHAPTER=name for one)
 	@$(BIN)/python scripts/execute.py $(CHAPTER)
 
-retrain: $(INSTALLED)  ## train stored runs again and compare (RUN=chapter/run for one, KEEP=1 stores)
-	@$(BIN)/python scripts/retrain.py $(RUN) $(if $(KEEP),--keep)
+retrain: $(INSTALLED)  ## train stored runs again and compare (RUN=chapter or chapter/run, JOBS=2 for two at a time, KEEP=1 stores)
+	@$(BIN)/python scripts/retrain.py $(RUN) $(if $(JOBS),--jobs $(JOBS)) $(if $(KEEP),--keep)
 
 bench: $(INSTALLED)  ## measure speed, side by side with the usual way
 	@for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done

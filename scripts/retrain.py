@@ -1,19 +1,23 @@
 """Train stored runs again and print old and new results side by side.
 
-Usage: python scripts/retrain.py all|chapter/run [--keep]
+Usage: python scripts/retrain.py all|chapter|chapter/run[,chapter/run ...] ... [--jobs 2] [--keep]
 
-The chapter that owns the run is executed on a copy, with that run live. The new run replaces the stored one
-only with --keep (make retrain RUN=chapter/run KEEP=1); then store the chapter's outputs with `make execute`.
+The chapter that owns the runs is executed on a copy, with them live. Each argument is one such execution,
+and --jobs says how many go on at a time: a long chapter can be shared out by its runs. New runs replace the
+stored ones only with --keep (make retrain RUN=chapter/run KEEP=1); then store the chapter's outputs with
+`make execute`.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,20 +64,33 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return lines
 
 
-def execute(chapter: Path) -> list[str]:
-    """Run a copy of a chapter to its end; return a line per cell that failed."""
+async def execute(job: str, environment: dict[str, str]) -> list[str]:
+    """Run a copy of the chapter that owns a job's runs to its end; return a line per cell that failed."""
+    [chapter] = paths([chapter_of(job)])
     notebook = nbformat.read(chapter, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         resources = {"metadata": {"path": folder}}
-        NotebookClient(
+        client = NotebookClient(
             notebook, timeout=None, allow_errors=True, store_widget_state=False, resources=resources
-        ).execute()
+        )
+        await client.async_execute(env=os.environ | environment | {"TLUTILS_LIVE": job})
     return [
         f"  cell {cell['id']} stopped: {output['ename']}: {output['evalue'][:200]}"
         for cell in notebook.cells
         for output in cell.get("outputs", [])
         if output["output_type"] == "error" and "raises-exception" not in cell.metadata.get("tags", [])
     ]
+
+
+async def execute_all(jobs: list[str], environment: dict[str, str], at_once: int) -> dict[str, list[str]]:
+    """Execute the jobs in order, some at a time; return the failed cells of each."""
+    free = asyncio.Semaphore(at_once)
+
+    async def execute_when_free(job: str) -> list[str]:
+        async with free:
+            return await execute(job, environment)
+
+    return dict(zip(jobs, await asyncio.gather(*map(execute_when_free, jobs)), strict=True))
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -105,19 +122,49 @@ def keep(name: str, scratch: Path) -> None:
         (old.parent / file).unlink(missing_ok=True)
 
 
+def chapter_of(job: str) -> str:
+    """Return the chapter whose runs a job names.
+
+    Raises
+    ------
+    SystemExit
+        If they belong to several chapters.
+    """
+    chapters = {name.split("/")[0] for name in job.split(",")}
+    if len(chapters) > 1:
+        raise SystemExit(f"{job!r} names runs of {len(chapters)} chapters; write those of each by themselves")
+    return chapters.pop()
+
+
+def longest_first(jobs: list[str], stored: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the jobs by the stored time of their runs, so that none long begins when others are done."""
+
+    def seconds(job: str) -> float:
+        wanted = set(job.split(","))
+        found = (record for name, record in stored.items() if {name, name.split("/")[0]} & wanted)
+        return sum(record["provenance"]["duration_s"] for record in found)
+
+    return sorted(jobs, key=seconds, reverse=True)
+
+
 def main() -> int:
     """Retrain, compare, and keep what was asked to be kept; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", help="all, or chapter/run")
-    parser.add_argument("--keep", action="store_true", help="replace the stored run by the new one")
+    parser.add_argument("runs", nargs="+", help="all, chapters, or runs of a chapter joined by commas")
+    parser.add_argument("--jobs", type=int, default=1, help="executions at a time, each with one thread")
+    parser.add_argument("--keep", action="store_true", help="replace the stored runs by the new ones")
     arguments = parser.parse_args()
-    chapters = paths([] if arguments.run == "all" else [arguments.run.split("/")[0]])
     before = records(STORED)
+    everything = [chapter.stem for chapter in paths([])]
+    asked = longest_first(everything if "all" in arguments.runs else arguments.runs, before)
+    paths([chapter_of(job) for job in asked])  # refuses unknown names before anything runs
+    environment = {"TLUTILS_STORE": "1"} | ({"OMP_NUM_THREADS": "1"} if arguments.jobs > 1 else {})
+    started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder) / "stored_runs"
         shutil.copytree(STORED, scratch) if STORED.is_dir() else scratch.mkdir()
-        os.environ |= {"TLUTILS_LIVE": arguments.run, "TLUTILS_STORE": "1", "TLUTILS_RUNS": str(scratch)}
-        stopped = {chapter.stem: execute(chapter) for chapter in chapters}
+        environment["TLUTILS_RUNS"] = str(scratch)
+        stopped = asyncio.run(execute_all(asked, environment, arguments.jobs))
         after = records(scratch)
         trained = [name for name, record in after.items() if record != before.get(name)]
         for name in trained:
@@ -126,16 +173,13 @@ def main() -> int:
         if arguments.keep:
             for name in trained:
                 keep(name, scratch)
-    for chapter, lines in stopped.items():
-        print(
-            "\n".join([f"{chapter}: {len(lines)} cells failed", *lines])
-            if lines
-            else f"{chapter}: ran through"
-        )
+    for job, lines in stopped.items():
+        print("\n".join([f"{job}: {len(lines)} cells failed", *lines]) if lines else f"{job}: ran through")
     if not trained:
-        print(f"no run {arguments.run!r} was trained; stored are {', '.join(before) or 'none'}")
+        print(f"no run {' '.join(arguments.runs)!r} was trained; stored are {', '.join(before) or 'none'}")
     print(
         f"{len(trained)} runs {'stored' if arguments.keep else 'trained, none stored (KEEP=1 stores them)'}"
+        f" in {(time.perf_counter() - started) / 60:.1f} min"
     )
     return int(not trained or any(stopped.values()))
 

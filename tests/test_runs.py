@@ -148,6 +148,7 @@ def test_smoke_trains_a_few_steps_and_drops_the_result(stored, monkeypatch):
 
 @pytest.mark.parametrize(("asked", "expected"), [
     ("all", True), ("none", False), ("a/b", True), ("x/y,a/b", True), ("x/y", False),
+    ("a", True), ("x,a", True), ("b", False), ("a/", False), ("a/b/c", False),
 ])  # fmt: skip
 def test_environment_chooses_what_is_live(monkeypatch, asked, expected):
     monkeypatch.setenv("TLUTILS_LIVE", asked)

@@ -150,6 +150,48 @@ def test_retrain_compares_and_stores_only_what_is_kept(small_book, monkeypatch, 
     assert json.loads(record.read_text(encoding="utf-8"))["metrics"]["accuracy"] == (0.75 if keep else 0.5)
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_retrain_takes_whole_chapters_several_at_a_time(small_book, monkeypatch, capsys, jobs):
+    _, retrain, chapter, record = small_book
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    other = chapter.with_name("other.ipynb")
+    other.write_text(chapter.read_text(encoding="utf-8").replace("small/run", "other/run"), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["retrain.py", "small", "other/run", "--jobs", jobs, "--keep"])
+
+    assert retrain.main() == 0
+
+    assert "2 runs stored in " in capsys.readouterr().out
+    for path in (record, record.parent.parent / "other" / "run.json"):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        assert stored["metrics"] == {"accuracy": 0.75}
+        assert stored["provenance"]["environment"]["threads"] == "1" or jobs == "1"
+
+
+def test_the_job_that_takes_longest_is_done_first(small_book):
+    _, retrain, *_ = small_book
+    stored = {
+        name: {"provenance": {"duration_s": duration}}
+        for name, duration in (("a/1", 3), ("a/2", 3), ("b/1", 5), ("b/2", 2), ("c/1", 9))
+    }
+
+    assert retrain.longest_first(["b/1", "b/2", "d", "a"], stored) == ["a", "b/1", "b/2", "d"]
+    assert retrain.longest_first(["a", "b/1,b/2"], stored) == ["b/1,b/2", "a"]
+
+
+@pytest.mark.parametrize(("asked", "message"), [
+    ("small/run,other/run", "runs of 2 chapters"), ("large/run", "no chapter large; there are small"),
+])  # fmt: skip
+def test_retrain_refuses_before_anything_runs(small_book, monkeypatch, asked, message):
+    _, retrain, _, record = small_book
+    monkeypatch.setattr(sys, "argv", ["retrain.py", "small/run", asked, "--keep"])
+    before = record.read_text(encoding="utf-8")
+
+    with pytest.raises(SystemExit, match=message):
+        retrain.main()
+
+    assert record.read_text(encoding="utf-8") == before
+
+
 def test_retrain_says_when_there_was_nothing_to_train(small_book, monkeypatch, capsys):
     _, retrain, _, record = small_book
     monkeypatch.setattr(sys, "argv", ["retrain.py", "small/walk"])

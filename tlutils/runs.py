@@ -108,13 +108,13 @@ class Run:
 def is_live(name: str = "all") -> bool:
     """Say whether the run `name` is to be trained here rather than replayed.
 
-    ``TLUTILS_LIVE`` decides where it is set: "all", "none", or names separated by commas. Where it is not
-    set, a machine with an accelerator trains and a machine without replays.
+    ``TLUTILS_LIVE`` decides where it is set: "all", "none", or names of runs and chapters separated by
+    commas. Where it is not set, a machine with an accelerator trains and a machine without replays.
     """
     asked = os.environ.get("TLUTILS_LIVE")
     if asked is None:
         return best_device().type != "cpu"
-    return asked == "all" or name in asked.split(",")
+    return asked == "all" or not {name, name.split("/")[0]}.isdisjoint(asked.split(","))
 
 
 def folder() -> Path:
