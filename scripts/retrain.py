@@ -82,17 +82,6 @@ async def execute(job: str, environment: dict[str, str]) -> list[str]:
     ]
 
 
-async def execute_all(jobs: list[str], environment: dict[str, str], at_once: int) -> dict[str, list[str]]:
-    """Execute the jobs in order, some at a time; return the failed cells of each."""
-    free = asyncio.Semaphore(at_once)
-
-    async def execute_when_free(job: str) -> list[str]:
-        async with free:
-            return await execute(job, environment)
-
-    return dict(zip(jobs, await asyncio.gather(*map(execute_when_free, jobs)), strict=True))
-
-
 def records(folder: Path) -> dict[str, dict[str, Any]]:
     """Return run name → record of every run in a folder."""
     return {
@@ -136,15 +125,53 @@ def chapter_of(job: str) -> str:
     return chapters.pop()
 
 
+def runs_of(job: str, stored: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return those of the records that a job names, by run or by chapter."""
+    wanted = job.split(",")
+    return {name: record for name, record in stored.items() if {name, name.split("/")[0]} & {*wanted}}
+
+
 def longest_first(jobs: list[str], stored: dict[str, dict[str, Any]]) -> list[str]:
     """Return the jobs by the stored time of their runs, so that none long begins when others are done."""
 
     def seconds(job: str) -> float:
-        wanted = set(job.split(","))
-        found = (record for name, record in stored.items() if {name, name.split("/")[0]} & wanted)
-        return sum(record["provenance"]["duration_s"] for record in found)
+        return sum(record["provenance"]["duration_s"] for record in runs_of(job, stored).values())
 
     return sorted(jobs, key=seconds, reverse=True)
+
+
+async def retrain(jobs: list[str], at_once: int, is_kept: bool) -> tuple[int, int]:
+    """Execute the jobs in order, `at_once` at a time; return the numbers of runs trained and of cells failed.
+
+    Each job is reported, and kept if asked for, as soon as it is done: an interruption loses only the others.
+    """
+    before, free, counts = records(STORED), asyncio.Semaphore(at_once), []
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder) / "stored_runs"
+        shutil.copytree(STORED, scratch) if STORED.is_dir() else scratch.mkdir()
+        environment = {"TLUTILS_STORE": "1", "TLUTILS_RUNS": str(scratch)}
+        environment |= {"OMP_NUM_THREADS": "1"} if at_once > 1 else {}
+
+        async def do(job: str) -> None:
+            async with free:
+                failed = await execute(job, environment)
+            after = runs_of(job, records(scratch))
+            trained = [name for name, record in after.items() if record != before.get(name)]
+            for name in trained:
+                print(f"{name}: stored, here, difference")
+                print("\n".join(compare(before.get(name, {}).get("metrics", {}), after[name]["metrics"])))
+                if is_kept:
+                    keep(name, scratch)
+            print(
+                f"{job}: {len(failed)} cells failed" if failed else f"{job}: ran through", *failed, sep="\n"
+            )
+            if not trained:
+                print(f"no run {job!r} was trained; stored are {', '.join(before) or 'none'}")
+            counts.append((len(trained), len(failed)))
+
+        await asyncio.gather(*map(do, jobs))
+    trained, failed = map(sum, zip(*counts, strict=True))
+    return trained, failed
 
 
 def main() -> int:
@@ -154,34 +181,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="executions at a time, each with one thread")
     parser.add_argument("--keep", action="store_true", help="replace the stored runs by the new ones")
     arguments = parser.parse_args()
-    before = records(STORED)
-    everything = [chapter.stem for chapter in paths([])]
-    asked = longest_first(everything if "all" in arguments.runs else arguments.runs, before)
+    asked = [chapter.stem for chapter in paths([])] if "all" in arguments.runs else arguments.runs
     paths([chapter_of(job) for job in asked])  # refuses unknown names before anything runs
-    environment = {"TLUTILS_STORE": "1"} | ({"OMP_NUM_THREADS": "1"} if arguments.jobs > 1 else {})
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder) / "stored_runs"
-        shutil.copytree(STORED, scratch) if STORED.is_dir() else scratch.mkdir()
-        environment["TLUTILS_RUNS"] = str(scratch)
-        stopped = asyncio.run(execute_all(asked, environment, arguments.jobs))
-        after = records(scratch)
-        trained = [name for name, record in after.items() if record != before.get(name)]
-        for name in trained:
-            print(f"{name}: stored, here, difference")
-            print("\n".join(compare(before.get(name, {}).get("metrics", {}), after[name]["metrics"])))
-        if arguments.keep:
-            for name in trained:
-                keep(name, scratch)
-    for job, lines in stopped.items():
-        print("\n".join([f"{job}: {len(lines)} cells failed", *lines]) if lines else f"{job}: ran through")
-    if not trained:
-        print(f"no run {' '.join(arguments.runs)!r} was trained; stored are {', '.join(before) or 'none'}")
-    print(
-        f"{len(trained)} runs {'stored' if arguments.keep else 'trained, none stored (KEEP=1 stores them)'}"
-        f" in {(time.perf_counter() - started) / 60:.1f} min"
-    )
-    return int(not trained or any(stopped.values()))
+    jobs = longest_first(asked, records(STORED))
+    trained, failed = asyncio.run(retrain(jobs, arguments.jobs, arguments.keep))
+    done = "stored" if arguments.keep else "trained, none stored (KEEP=1 stores them)"
+    print(f"{trained} runs {done} in {(time.perf_counter() - started) / 60:.1f} min")
+    return int(not trained or failed > 0)
 
 
 if __name__ == "__main__":

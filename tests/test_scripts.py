@@ -160,7 +160,9 @@ def test_retrain_takes_whole_chapters_several_at_a_time(small_book, monkeypatch,
 
     assert retrain.main() == 0
 
-    assert "2 runs stored in " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "small: ran through\n" in said
+    assert "2 runs stored in " in said
     for path in (record, record.parent.parent / "other" / "run.json"):
         stored = json.loads(path.read_text(encoding="utf-8"))
         assert stored["metrics"] == {"accuracy": 0.75}
