@@ -100,13 +100,14 @@ def statistics_table(held: Results, moving: Results) -> str:
     for target, method in dict.fromkeys((r["target"], r["method"]) for r in moving):
         here = {"target": target, "method": method}
         target_pair, source_pair = (
-            [100 * np.array(per_seed(results, f"{side} accuracy", **here)) for results in (held, moving)]
+            [np.array(per_seed(results, f"{side} accuracy", **here)) for results in (held, moving)]
             for side in ("target", "source")
         )
-        difference = f"{paired_interval(target_pair[1], target_pair[0]):.1f}"
+        difference = f"{paired_interval(*(100 * values for values in reversed(target_pair))):.1f}"
+        # The mean first, as in the other tables: a tie such as 61.95 must not be rounded both ways.
+        means = [100 * values.mean() for values in (*target_pair, *source_pair)]
         lines.append(
-            f"{target:8}{method:8}{target_pair[0].mean():12.1f}{target_pair[1].mean():8.1f}{difference:>20}"
-            f"{source_pair[0].mean():13.1f}{source_pair[1].mean():8.1f}"
+            f"{target:8}{method:8}{means[0]:12.1f}{means[1]:8.1f}{difference:>20}{means[2]:13.1f}{means[3]:8.1f}"
         )
     return "\n".join(lines)
 
