@@ -27,6 +27,7 @@ from execute import paths
 from nbclient import NotebookClient
 
 from tlutils.files import write_atomically
+from tlutils.runs import is_among
 
 STORED = Path(__file__).resolve().parent.parent / "tlutils" / "stored_runs"
 
@@ -127,8 +128,7 @@ def chapter_of(job: str) -> str:
 
 def runs_of(job: str, stored: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return those of the records that a job names, by run or by chapter."""
-    wanted = job.split(",")
-    return {name: record for name, record in stored.items() if {name, name.split("/")[0]} & {*wanted}}
+    return {name: record for name, record in stored.items() if is_among(name, job)}
 
 
 def longest_first(jobs: list[str], stored: dict[str, dict[str, Any]]) -> list[str]:

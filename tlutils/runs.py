@@ -33,6 +33,7 @@ __all__ = [
     "RunError",
     "StaleRunWarning",
     "available",
+    "is_among",
     "is_live",
     "load",
     "round_to_half",
@@ -114,7 +115,18 @@ def is_live(name: str = "all") -> bool:
     asked = os.environ.get("TLUTILS_LIVE")
     if asked is None:
         return best_device().type != "cpu"
-    return asked == "all" or not {name, name.split("/")[0]}.isdisjoint(asked.split(","))
+    return asked == "all" or is_among(name, asked)
+
+
+def is_among(name: str, asked: str) -> bool:
+    """Say whether a run, or its chapter, is among names separated by commas.
+
+    Examples
+    --------
+    >>> is_among("mmd/tests", "coral/toys,mmd"), is_among("mmd/tests", "coral,mmd/estimators")
+    (True, False)
+    """
+    return not {name, name.split("/")[0]}.isdisjoint(asked.split(","))
 
 
 def folder() -> Path:
