@@ -14,22 +14,25 @@ stage() {
   local name=$1 log started=$SECONDS verdict=ok
   log="$logs/${name// /_}.log"
   shift
-  "$@" >"$log" 2>&1 || { verdict=FAILED; failed=1; }
+  "$@" >"$log" 2>&1 || verdict=FAILED
   printf '%-7s %-24s %4d s  %s\n' "$verdict" "$name" $((SECONDS - started)) "$(tail -n 1 "$log" | tr -d '=' | xargs -0 echo -n)"
-  [ "$verdict" = ok ] || cat "$log"
+  [ "$verdict" = ok ] || { cat "$log"; return 1; }
 }
 
 # Two workers share the processors of a small machine: threads of their own would only get in each other's way.
 export OMP_NUM_THREADS=1
 
-stage "lint" scripts/lint.sh
-stage "unit tests" python -m pytest --quiet -n 2 -m "$marks" --ignore tests/test_colab.py --ignore tests/test_stored_runs.py
-stage "stored runs" python -m pytest --quiet tests/test_stored_runs.py
+# These three are one process each: the book is built beside the other two.
+stage "book" jupyter-book build . -W --keep-going --quiet &
+stage "lint" scripts/lint.sh || failed=1
+stage "stored runs" python -m pytest --quiet tests/test_stored_runs.py || failed=1
+wait $! || failed=1
+stage "unit tests" python -m pytest --quiet -n 2 -m "$marks" --ignore tests/test_colab.py \
+  --ignore tests/test_stored_runs.py || failed=1
 # Every chapter is run twice and has to give its stored outputs both times: here with one thread, where every
 # training function also does a few steps whose result is dropped; then as on Colab, with two.
 stage "chapters" env TLUTILS_LIVE=none TLUTILS_SMOKE=1 python -m pytest --quiet -p no:cacheprovider -n 2 \
-  --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg chapters
-stage "chapters on Colab" python -m pytest --quiet -n 2 tests/test_colab.py
-stage "book" jupyter-book build . -W --keep-going --quiet
-stage "site" python -m pytest --quiet -n 3 --dist loadgroup -m site
+  --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg chapters || failed=1
+stage "chapters on Colab" python -m pytest --quiet -n 2 tests/test_colab.py || failed=1
+stage "site" python -m pytest --quiet -n 3 --dist loadgroup -m site || failed=1
 exit $failed

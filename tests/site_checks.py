@@ -48,6 +48,10 @@ TOO_WIDE = """() => {
   const names = wide.slice(0, 3).map(node => node.tagName.toLowerCase() + '.' + node.className);
   return [`the page is ${root.scrollWidth} px wide in a window of ${width} px: ${names.join(', ')}`];
 }"""
+# A link whose end is hidden: it cannot even be scrolled to.
+CUT = """() => [...document.querySelectorAll('a')].filter(link => link.textContent.trim() &&
+    /hidden|clip/.test(getComputedStyle(link).overflowX) && link.scrollWidth > link.clientWidth + 1)
+  .map(link => `the end of this link is cut off: ${link.textContent.trim()}`)"""
 
 
 # Faults that can be seen in the files ---------------------------------------------------------------------
@@ -227,7 +231,7 @@ def browser_faults(
             "console": console,
             "request": requests,
             "mathematics": page.evaluate(UNRENDERED),
-            "width": page.evaluate(TOO_WIDE),
+            "width": page.evaluate(TOO_WIDE) + page.evaluate(CUT),
             "accessibility": accessibility_faults(page),
             "weight": [] if page.locator(".tl-lab").count() else too_heavy(finished),
         }

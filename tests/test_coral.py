@@ -17,7 +17,9 @@ from tlutils.runtime import new_generator
 
 SIZES = [(2, 2, 1), (3, 2, 1), (2, 3, 4), (3, 3, 2), (9, 7, 3), (5, 8, 20), (33, 12, 1), (40, 50, 6)]
 MAPS = {"coral_map": coral_map, "gaussian_transport_map": gaussian_transport_map}
+LOSSES = {"coral_distance": coral_distance, "deep_coral_loss": deep_coral_loss}
 each_map = pytest.mark.parametrize("function", MAPS.values(), ids=MAPS)
+each_loss = pytest.mark.parametrize("function", LOSSES.values(), ids=LOSSES)
 
 
 def samples(n=30, m=25, d=3, seed=0, dtype=torch.float64):
@@ -36,6 +38,11 @@ def with_scipy(x, y, ridge):
     """CORAL as the paper's four lines of MATLAB say it, transposed: rows are multiplied from the right."""
     s, t = (covariance(z) + ridge * np.eye(z.shape[1]) for z in (x, y))
     return np.real(fractional_matrix_power(t, 0.5) @ fractional_matrix_power(s, -0.5))
+
+
+def with_pot(x, y, ridge):
+    s, t = (covariance(z) + ridge * np.eye(z.shape[1]) for z in (x, y))
+    return ot.gaussian.bures_wasserstein_mapping(x.numpy().mean(0), y.numpy().mean(0), s, t)[0]
 
 
 class TestDistance:
@@ -82,13 +89,29 @@ class TestDistance:
         expected = (x - x.mean(dim=0)) @ gap / (3**2 * (6 - 1))
         torch.testing.assert_close(found, expected.detach(), rtol=1e-10, atol=1e-12)
 
+    @each_loss
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-    def test_dtype_is_kept(self, dtype):
+    def test_dtype_is_kept(self, function, dtype):
         x, y = samples(dtype=dtype)
-        found = deep_coral_loss(x.requires_grad_(), y)
+        found = function(x.requires_grad_(), y)
         found.backward()
         assert (found.dtype, x.grad.dtype) == (dtype, dtype)
-        assert found.item() == pytest.approx(deep_coral_loss(x.double(), y.double()).item(), rel=1e-2)
+        assert found.item() == pytest.approx(function(x.double(), y.double()).item(), rel=1e-2)
+
+    @each_loss
+    @pytest.mark.parametrize("scale", [1e4, 1e-4])
+    @pytest.mark.parametrize("offset", [0.0, 100.0])
+    def test_float32_at_any_scale_with_its_gradient(self, function, scale, offset):
+        x, y = ((sample + offset) * scale for sample in samples(60, 50, 5, dtype=torch.float32))
+        values, slopes = [], []
+        for pair in ((x, y), (x.double(), y.double())):
+            pair = [sample.requires_grad_() for sample in pair]
+            values.append(function(*pair))
+            slopes.append(torch.autograd.grad(values[-1], pair))
+        assert values[0].item() == pytest.approx(values[1].item(), rel=1e-6)
+        for found, exact in zip(*slopes, strict=True):
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=0)
 
     def test_autocast_does_not_take_digits_away(self):
         x, y = samples(dtype=torch.float32)
@@ -108,11 +131,16 @@ class TestMaps:
     @pytest.mark.parametrize(("n", "m", "d"), SIZES)
     def test_transport_agrees_with_pot(self, n, m, d, ridge):
         x, y = samples(n, m, d)
-        s, t = (covariance(z) + ridge * np.eye(d) for z in (x, y))
-        expected, _ = ot.gaussian.bures_wasserstein_mapping(x.numpy().mean(0), y.numpy().mean(0), s, t)
         found = gaussian_transport_map(x, y, ridge=ridge)
-        np.testing.assert_allclose(found, expected, atol=1e-6)
+        np.testing.assert_allclose(found, with_pot(x, y, ridge), atol=1e-6)
         assert torch.equal(found, found.T)
+
+    @pytest.mark.parametrize(("n", "m", "d"), [(4, 5, 3), (2, 3, 6)])
+    def test_duplicated_rows(self, n, m, d):
+        x, y = samples(n, m, d)
+        x, y = torch.cat([x, x, x[:1]]), torch.cat([y, y[1:]])
+        np.testing.assert_allclose(coral_map(x, y, ridge=0.5), with_scipy(x, y, 0.5), atol=1e-6)
+        np.testing.assert_allclose(gaussian_transport_map(x, y, ridge=0.5), with_pot(x, y, 0.5), atol=1e-6)
 
     @each_map
     @given(d=st.integers(1, 6), seed=st.integers(0, 10**6), ridge=st.sampled_from([0.0, 0.1, 1.0]))
@@ -174,8 +202,6 @@ class TestMaps:
         found = function(x, y, ridge=0.1 * scale**2)
         assert found.dtype == torch.float32
         torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-6)
-        exact = coral_distance(x.double(), y.double()).item()
-        assert coral_distance(x, y).item() == pytest.approx(exact, rel=1e-6)
 
     @each_map
     def test_no_gradient_flows(self, function):
@@ -184,7 +210,7 @@ class TestMaps:
 
 
 X = torch.zeros(3, 2) + torch.arange(3.0)[:, None] ** torch.tensor([1.0, 2.0])
-FUNCTIONS = {**MAPS, "coral_distance": coral_distance, "deep_coral_loss": deep_coral_loss}
+FUNCTIONS = MAPS | LOSSES
 
 
 @pytest.mark.usefixtures("as_reader")

@@ -6,7 +6,15 @@ import math
 import pytest
 
 from tlutils import cost_model
-from tlutils.cost_model import Cluster, Job, all_reduce_seconds, fit_line, makespan, most_workers
+from tlutils.cost_model import (
+    Cluster,
+    Job,
+    all_reduce_seconds,
+    fit_line,
+    makespan,
+    measured_cluster,
+    most_workers,
+)
 
 CLUSTER = Cluster(flops=2.0, bandwidth=8.0, latency_s=0.25, price=3600.0)
 JOB = Job(flops_per_example=1.0, num_parameters=4, global_batch_size=16, num_examples=160)
@@ -97,6 +105,19 @@ def test_fit_line_weighs_relative_errors():
     assert bandwidth == pytest.approx(1e9, rel=0.02)
 
 
+@pytest.mark.parametrize("num_workers", [2, 3, 8])
+def test_a_cluster_is_found_again_from_its_all_reduces(num_workers):
+    sizes = [4e2, 4e5, 4e8]
+    durations = [all_reduce_seconds(size, num_workers, bandwidth=1e9, latency_s=3e-4) for size in sizes]
+    found = measured_cluster(5e10, sizes, durations, price=0.05, num_workers=num_workers)
+    assert dataclasses.astuple(found) == pytest.approx((5e10, 1e9, 3e-4, 0.05))
+
+
+def test_measurements_that_ask_for_a_negative_latency_give_none():
+    assert fit_line([100, 200], [1.0, 3.0])[0] < 0
+    assert measured_cluster(1.0, [100, 200], [1.0, 3.0], price=0.0).latency_s == 0
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -113,6 +134,9 @@ def test_fit_line_weighs_relative_errors():
         lambda: fit_line([1], [1.0]),
         lambda: fit_line([1, 2], [1.0]),
         lambda: fit_line([1, 2], [1.0, 0.0]),
+        lambda: measured_cluster(1.0, [1, 2], [1.0, 2.0], price=1.0, num_workers=1),
+        lambda: measured_cluster(0.0, [1, 2], [1.0, 2.0], price=1.0),
+        lambda: measured_cluster(1.0, [1, 2], [1.0, 2.0], price=-1.0),
     ],
 )
 def test_impossible_numbers_are_refused(call):
@@ -121,4 +145,4 @@ def test_impossible_numbers_are_refused(call):
 
 
 def test_the_module_lists_what_it_offers():
-    assert {"Cluster", "Job", "most_workers"} <= set(cost_model.__all__)
+    assert {"Cluster", "Job", "measured_cluster", "most_workers"} <= set(cost_model.__all__)

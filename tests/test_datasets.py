@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import scipy.io
 import torchvision
-from conftest import describe_files
 
+from conftest import describe_files
 from tlutils import datasets
 from tlutils.catalogue import REGISTRY, DatasetInfo
 from tlutils.datasets import DatasetError

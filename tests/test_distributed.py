@@ -194,7 +194,9 @@ def children(pid):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the workers in /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/task").exists(), reason="finds the workers in /proc, which only Linux has"
+)
 def test_kill_9_from_outside_ends_the_job_too(tmp_path, monkeypatch):
     """Whoever kills a worker, with whatever: the job must not hang."""
     started, run = [], subprocess.Popen

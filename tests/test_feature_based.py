@@ -12,11 +12,25 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial.distance import pdist
 from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.neighbors import KNeighborsClassifier
 
-from tlutils.feature_based import median_bandwidth, mmd2, mmd_test, multi_kernel_mmd2, witness
-from tlutils.runtime import new_generator
+from tlutils.feature_based import (
+    coral_distance,
+    coral_map,
+    deep_coral_loss,
+    gaussian_transport_map,
+    median_bandwidth,
+    mmd2,
+    mmd_test,
+    multi_kernel_mmd2,
+    witness,
+)
+from tlutils.instance_based import density_ratio_weights, effective_sample_size
+from tlutils.runtime import best_device, new_generator
 
 E = math.exp
+# n unlike m, one feature, more features than examples.
+NULL_SIZES = pytest.mark.parametrize(("n", "m", "d"), [(8, 12, 2), (9, 6, 1), (7, 5, 15)])
 
 
 def samples(n=9, m=7, d=3, seed=0, dtype=torch.float64, shift=0.5):
@@ -50,6 +64,17 @@ def with_scikit_learn(x, y, bandwidth, is_unbiased):
     own = 1 if is_unbiased else 0
     within_x = (xx.sum() - own * np.trace(xx)) / (n * (n - own))
     return within_x + (yy.sum() - own * np.trace(yy)) / (m * (m - own)) - 2 * xy.mean()
+
+
+def witness_by_scikit_learn(points, x, y, bandwidth):
+    gamma = 1 / (2 * bandwidth**2)
+    means = [rbf_kernel(points.double(), z.double(), gamma=gamma).mean(axis=1) for z in (x, y)]
+    return torch.from_numpy(means[0] - means[1])
+
+
+def gradients(function, x, y):
+    pair = [sample.detach().requires_grad_() for sample in (x, y)]
+    return torch.autograd.grad(function(*pair), pair)
 
 
 class TestValues:
@@ -133,14 +158,17 @@ class TestProperties:
         assert mmd2(x, x[order], bandwidth=1.0, is_unbiased=False).item() == pytest.approx(0, abs=1e-12)
         assert mmd2(x, y, bandwidth=1.0, is_unbiased=False).item() > -1e-12
 
-    def test_unbiased_estimate_has_mean_zero_under_the_null_and_biased_has_not(self):
-        draws = [samples(8, 12, 2, seed, shift=0.0) for seed in range(1500)]
-        unbiased = [mmd2(x, y, bandwidth=1.0).item() for x, y in draws]
+    # A loop over seeds: a mean over draws is no property that hypothesis could shrink.
+    @NULL_SIZES
+    def test_unbiased_estimate_has_mean_zero_under_the_null_and_biased_has_not(self, n, m, d):
+        draws, bandwidth = [samples(n, m, d, seed, shift=0.0) for seed in range(500)], math.sqrt(d / 2)
+        unbiased = [mmd2(x, y, bandwidth=bandwidth).item() for x, y in draws]
         assert abs(np.mean(unbiased)) < 3 * stats.sem(unbiased)
         assert min(unbiased) < 0, "and so some estimates are negative"
-        biased = [mmd2(x, y, bandwidth=1.0, is_unbiased=False).item() for x, y in draws]
-        # E k(x, x') = (1 + 2/σ²)^(−d/2) = 1/3 for d = 2; the bias is (1/n + 1/m)(1 − 1/3).
-        assert np.mean(biased) == pytest.approx((1 / 8 + 1 / 12) * 2 / 3, abs=3 * stats.sem(biased))
+        biased = [mmd2(x, y, bandwidth=bandwidth, is_unbiased=False).item() for x, y in draws]
+        # E k(x, x') = (1 + 2/σ²)^(−d/2); the bias is (1/n + 1/m)(1 − E k(x, x')).
+        expected = (1 / n + 1 / m) * (1 - (1 + 4 / d) ** (-d / 2))
+        assert np.mean(biased) == pytest.approx(expected, abs=3 * stats.sem(biased))
 
     def test_every_argument_matters(self):
         x, y = samples()
@@ -180,15 +208,6 @@ class TestBlocksAndTypes:
         assert both.shape == x.shape
         assert not mmd2(x.detach(), y, bandwidth=1.0).requires_grad
 
-    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-    def test_dtype_is_kept(self, dtype):
-        x, y = samples(dtype=dtype)
-        found = mmd2(x.requires_grad_(), y, bandwidth=1.0)
-        found.backward()
-        assert (found.dtype, x.grad.dtype) == (dtype, dtype)
-        assert found.item() == pytest.approx(mmd2(x.double(), y.double(), bandwidth=1.0).item(), rel=1e-2)
-        assert witness(y, x.detach(), y, bandwidth=1.0).dtype == dtype
-
     def test_autocast_does_not_take_digits_away(self):
         x, y = samples(40, 40, 30, dtype=torch.float32)
         plain = mmd2(x, y, bandwidth=8.0)
@@ -205,6 +224,28 @@ class TestBlocksAndTypes:
             assert mmd2(x, y, bandwidth=bandwidth * scale).item() == pytest.approx(exact, abs=2e-7)
         assert median_bandwidth(x, y) == pytest.approx(np.median(pdist(torch.cat([x, y]).double())), rel=1e-6)
 
+    @pytest.mark.parametrize("scale", [1e4, 1e-4])
+    @pytest.mark.parametrize("offset", [0.0, 1000.0])
+    def test_several_kernels_test_witness_and_gradient_in_float32_at_any_scale(self, scale, offset):
+        x, y = ((sample + offset) * scale for sample in samples(60, 50, 10, dtype=torch.float32))
+        widths, wide = [0.3 * scale, 3 * scale], 3 * scale
+        exact = np.mean([with_scikit_learn(x.double(), y.double(), width, True) for width in widths])
+        assert multi_kernel_mmd2(x, y, bandwidths=widths).item() == pytest.approx(exact, abs=2e-7)
+        found = witness(y, x, y, bandwidth=wide)
+        torch.testing.assert_close(found, witness_by_scikit_learn(y, x, y, wide).float(), rtol=0, atol=5e-7)
+        tests = [
+            mmd_test(*pair, bandwidth=wide, generator=new_generator(0), num_permutations=19)
+            for pair in ((x, y), (x.double(), y.double()))
+        ]
+        torch.testing.assert_close(tests[0].null, tests[1].null, rtol=0, atol=5e-7)
+        assert tests[0].p_value == tests[1].p_value
+        single, double = (
+            gradients(lambda a, b: multi_kernel_mmd2(a, b, bandwidths=widths), *pair)
+            for pair in ((x, y), (x.double(), y.double()))
+        )
+        for found, exact in zip(single, double, strict=True):
+            torch.testing.assert_close(found.double() * scale, exact * scale, rtol=1e-4, atol=1e-8)
+
     def test_near_copies_far_from_the_centre_in_float32(self):
         # Two pairs of near copies 2000 σ apart: ‖a‖² + ‖b‖² − 2a·b in float32 would lose their distance.
         x = torch.tensor([[0.0], [1.0], [2000.0], [2001.0]])
@@ -212,15 +253,156 @@ class TestBlocksAndTypes:
         assert mmd2(x, x + 0.5, bandwidth=1.0).item() == pytest.approx(exact, abs=1e-6)
 
 
+LOSSES = {
+    "mmd2": lambda x, y: mmd2(x, y, bandwidth=1.5),
+    "multi_kernel_mmd2": lambda x, y: multi_kernel_mmd2(x, y, bandwidths=[0.75, 1.5, 3]),
+    "coral_distance": coral_distance,
+    "deep_coral_loss": deep_coral_loss,
+}
+TENSORS = {
+    **LOSSES,
+    "witness": lambda x, y: witness(y, x, y, bandwidth=1.5),
+    "coral_map": coral_map,
+    "gaussian_transport_map": gaussian_transport_map,
+    "density_ratio_weights": density_ratio_weights,
+}
+NUMBERS = {
+    "median_bandwidth": median_bandwidth,
+    "mmd_test": lambda x, y: mmd_test(x, y, bandwidth=1.5, generator=new_generator(0), num_permutations=99),
+    "effective_sample_size": lambda x, y: effective_sample_size((x @ y.T).abs().mean(dim=1)),
+}
+# Of the largest value; results are rounded to the type of the samples.
+PRECISION = {torch.float64: 1e-10, torch.float32: 2e-6, torch.float16: 2e-3, torch.bfloat16: 1e-2}
+
+
+def each(functions):
+    return pytest.mark.parametrize("function", functions.values(), ids=functions)
+
+
+@pytest.mark.parametrize("dtype", PRECISION, ids=str)
+class TestDeviceAndDtype:
+    """The public functions on tensors, of this module and of `instance_based`."""
+
+    @pytest.fixture(params=["cpu", pytest.param("accelerator", marks=pytest.mark.gpu)])
+    def device(self, request, dtype):
+        if request.param == "cpu":
+            return torch.device("cpu")
+        device = best_device()
+        if device.type == "cpu" or (device.type == "mps" and dtype == torch.float64):
+            pytest.skip(f"no accelerator that knows {dtype}")
+        return device
+
+    def assert_same(self, found, expected, like):
+        assert (found.dtype, found.device) == (like.dtype, like.device)
+        atol = PRECISION[like.dtype] * expected.abs().max().item()
+        torch.testing.assert_close(found.cpu().double(), expected, rtol=0, atol=atol)
+
+    @each(TENSORS)
+    def test_both_are_kept(self, function, dtype, device):
+        x, y = samples(20, 15, dtype=dtype)
+        near, far = x.to(device), y.to(device)
+        self.assert_same(function(near, far), function(x.double(), y.double()), near)
+
+    @each(LOSSES)
+    def test_gradients_keep_both(self, function, dtype, device):
+        x, y = samples(20, 15, dtype=dtype)
+        near, far = x.to(device), y.to(device)
+        pairs = gradients(function, near, far), gradients(function, x.double(), y.double())
+        for found, expected in zip(*pairs, strict=True):
+            self.assert_same(found, expected, near)
+
+    @each(NUMBERS)
+    def test_numbers_are_the_same(self, function, dtype, device):
+        x, y = samples(20, 15, dtype=dtype)
+        found, expected = function(x.to(device), y.to(device)), function(x.double(), y.double())
+        if isinstance(found, float):
+            assert found == pytest.approx(expected, rel=PRECISION[dtype])
+        else:
+            assert found.mmd2 == pytest.approx(expected.mmd2, abs=1e-5)
+            assert found.p_value == expected.p_value
+            torch.testing.assert_close(found.null, expected.null, rtol=0, atol=1e-5)
+
+
+def ring_and_heap(seed, n=120):
+    """A ring of one class around a heap of the other; no turn about the centre changes it."""
+    generator = new_generator(seed)
+    angle, noise = 2 * math.pi * torch.rand(n, generator=generator), torch.randn(n, 2, generator=generator)
+    y = torch.arange(n) % 2
+    ring = torch.stack([angle.cos(), angle.sin()], dim=1)
+    return torch.where(y[:, None] == 1, ring + 0.05 * noise, 0.2 * noise), y
+
+
+def moved(x):
+    return x + torch.tensor([1.5, -1.0])
+
+
+def turned_and_stretched(x):
+    turn = torch.tensor([[math.cos(0.5), math.sin(0.5)], [-math.sin(0.5), math.cos(0.5)]])
+    return x * torch.tensor([6.0, 3.0]) @ turn
+
+
+def three_kernels(x, y):
+    return multi_kernel_mmd2(x, y, bandwidths=[0.5, 1.0, 2.0])
+
+
+def by_descent(loss):
+    """Return a function that finds, from the identity, the affine map of the source with the least loss."""
+
+    def align(x_source, x_target):
+        matrix, offset = torch.eye(2, requires_grad=True), torch.zeros(2, requires_grad=True)
+        optimizer = torch.optim.Adam([matrix, offset], lr=0.1)
+        for _ in range(100):
+            optimizer.zero_grad()
+            loss(x_source @ matrix.T + offset, x_target).backward()
+            optimizer.step()
+        return (x_source @ matrix.T + offset).detach()
+
+    return align
+
+
+ALIGNMENTS = {
+    "multi_kernel_mmd2": (by_descent(three_kernels), moved),
+    "deep_coral_loss": (by_descent(deep_coral_loss), turned_and_stretched),
+    "coral_map": (lambda x, y: x @ coral_map(x, y, ridge=0).T, turned_and_stretched),
+    "gaussian_transport_map": (
+        lambda x, y: x @ gaussian_transport_map(x, y, ridge=0).T,
+        turned_and_stretched,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ALIGNMENTS)
+class TestAlignment:
+    """A classifier of the source before and after the source is aligned with the unlabelled target."""
+
+    def accuracies(self, align, shift):
+        (x_source, y_source), (x_target, y_target) = ring_and_heap(0), ring_and_heap(1)
+        x_target = shift(x_target)
+        return [
+            KNeighborsClassifier(5).fit(x, y_source).score(x_target, y_target)
+            for x in (x_source, align(x_source, x_target))
+        ]
+
+    def test_hard_before_and_solved_after(self, name):
+        before, after = self.accuracies(*ALIGNMENTS[name])
+        assert before < 0.7
+        assert after > 0.95
+
+    def test_no_gain_and_no_loss_where_there_is_no_shift(self, name):
+        before, after = self.accuracies(ALIGNMENTS[name][0], lambda x: x)
+        assert after == pytest.approx(before, abs=0.02)
+
+
 class TestPermutationTest:
-    def test_p_value_is_uniform_under_the_null(self):
-        generator = new_generator(0)
+    @NULL_SIZES
+    def test_p_value_is_uniform_under_the_null(self, n, m, d):
+        generator, bandwidth = new_generator(0), math.sqrt(d / 2)
         p = []
-        for _ in range(400):
-            x, y = torch.randn(2, 15, 2, generator=generator).unbind()
-            p.append(mmd_test(x, y, bandwidth=1.0, generator=generator, num_permutations=99).p_value)
+        for _ in range(200):
+            x, y = torch.randn(n + m, d, generator=generator).split([n, m])
+            p.append(mmd_test(x, y, bandwidth=bandwidth, generator=generator, num_permutations=99).p_value)
         assert stats.kstest(p, "uniform").pvalue > 0.01
-        assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / 400))
+        assert np.mean(np.array(p) <= 0.05) == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / 200))
 
     def test_null_agrees_with_shuffling_by_hand(self):
         x, y = samples(6, 4, 2)
@@ -260,10 +442,17 @@ class TestWitness:
     def test_by_hand_and_its_means_differ_by_the_biased_mmd2(self):
         x, y = samples(11, 6, 2)
         points = torch.tensor([[0.0, 0.0], [3.0, 1.0]], dtype=torch.float64)
-        expected = rbf_kernel(points, x, gamma=0.5).mean(1) - rbf_kernel(points, y, gamma=0.5).mean(1)
+        expected = witness_by_scikit_learn(points, x, y, 1.0)
         np.testing.assert_allclose(witness(points, x, y, bandwidth=1.0, block_size=1), expected, atol=1e-12)
         gap = witness(x, x, y, bandwidth=1.0).mean() - witness(y, x, y, bandwidth=1.0).mean()
         assert gap.item() == pytest.approx(mmd2(x, y, bandwidth=1.0, is_unbiased=False).item())
+
+    def test_duplicated_rows(self):
+        x, y = samples(4, 5, 2)
+        x, y = torch.cat([x, x, y[:1]]), torch.cat([y, y[:2]])
+        points = torch.cat([x, x[:3]])
+        expected = witness_by_scikit_learn(points, x, y, 0.7)
+        np.testing.assert_allclose(witness(points, x, y, bandwidth=0.7), expected, atol=1e-12)
 
     def test_its_slope_is_the_gradient_of_the_loss(self):
         # ∂ MMD²_biased / ∂xᵢ = (2/n) ∇f(xᵢ), as the chapter derives.

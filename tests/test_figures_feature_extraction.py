@@ -32,6 +32,7 @@ def test_blocks_end_where_the_resolution_is_halved():
     pool = Layer("pool", "MaxPool2d", (4, 4, 4), 0, 0, 6, 2)
     merged = figures.blocks([ROWS[0], pool, ROWS[0], ROWS[0], pool, ROWS[1]])
     assert [row.name for row in merged] == ["block 1", "block 2", "two"]
+    assert [row.kind for row in merged] == ["1×Conv2d", "2×Conv2d", "Linear"]
     assert [row.num_multiply_adds for row in merged] == [30, 60, 10]
     assert merged[1].num_parameters == 20
     assert merged[0].receptive_field == 6

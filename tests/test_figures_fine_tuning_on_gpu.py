@@ -72,6 +72,25 @@ def test_a_table_of_costs_is_text():
     assert lines[2].split() == ["compiled", "no", "g++"]
 
 
+def test_trainings_of_one_way_are_averaged():
+    def training(way, losses, accuracies, accuracy):
+        looks = zip(losses, accuracies, strict=True)
+        history = [{"train loss": loss, "accuracy": a} for loss, a in looks]
+        return {"way": way, "history": history, "accuracy": accuracy}
+
+    results = [
+        training("loaded", (1.0, 0.5), (0.5, 0.75), 0.72),
+        training("loaded", (2.0, 0.7), (0.7, 0.85), 0.76),
+        training("once", (3.0, 3.0), (0.1, 1.0), 0.1),
+    ]
+    lines = figures.training_lines(results).splitlines()
+    assert " ".join(lines[0].split()) == "training loss by epoch held out, in % test, in %"
+    assert lines[1].split() == ["loaded", "1.50", "0.60", "60", "80", "74", "[49,", "99]"]
+    assert lines[2].split() == ["once", "3.00", "3.00", "10", "100", "10,", "trained", "once"]
+    starts = ("held", " 60  80", " 10 100")
+    assert [line.index(start) for line, start in zip(lines, starts, strict=True)] == [32] * 3
+
+
 def bills():
     """Return a network of 1 GB of weights, trained with AdamW, with 0.25 GB of activations per image."""
     gigabyte = 10**9

@@ -92,6 +92,15 @@ def test_differences_are_paired():
     assert lines[-1].split()[:2] == ["LoRA", "15.0"]
 
 
+def test_costs_stand_beside_the_accuracies():
+    costs = {"MB": {"LoRA": 0.204, "all": 17.4}, "hours": {"LoRA": 1, "all": 2}}
+    lines = figures.difference_table({"far": RESULTS}, ["LoRA", "all"], "all", costs).splitlines()
+    assert lines[0].split()[-3:] == ["far", "MB", "hours"]
+    assert lines[1].split() == ["LoRA", "75.0", "0.20", "1.00"]
+    assert lines[2].split() == ["all", "60.0", "17.40", "2.00"]
+    assert lines[-1].split()[0] == "LoRA"
+
+
 def test_target_and_source_stand_together():
     moving = [result("all", s, 0.9, source=0.1, statistics="moving") for s in (0, 1)]
     found = figures.target_and_source(RESULTS + moving, ["LoRA", "all"], target="far")

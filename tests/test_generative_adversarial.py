@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from scipy import integrate
 from torch import nn
 
 from tlutils.generative import (
@@ -13,6 +14,7 @@ from tlutils.generative import (
     Generator,
     PenaltyGame,
     alternate,
+    discriminator_loss,
     fit_game,
     generate,
     phases,
@@ -40,6 +42,10 @@ class Dropping(Critic):
         super().__init__(nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Dropout(0.3)), nn.Linear(16, 1))
 
 
+def only_the_discriminator(step):  # noqa: ARG001
+    return 1, 0
+
+
 class TestLearning:
     def test_far_before_near_after(self):
         game = small_game()
@@ -61,6 +67,31 @@ class TestLearning:
         late = history.discriminator_loss[-50:]
         assert sum(late) / 50 == pytest.approx(2 * math.log(2), abs=0.03)
         assert sum(history.share_right[-50:]) / 50 == pytest.approx(0.5, abs=0.05)
+
+    def test_the_optimum_on_a_line(self):
+        # p = N(0, 1) against q = N(1.5, 0.7): the best score is log p/q, its value 2 JS - log 4.
+        p, q = torch.distributions.Normal(0.0, 1.0), torch.distributions.Normal(1.5, 0.7)
+
+        def overlap(x):
+            a, b = (math.exp(which.log_prob(torch.tensor(x))) for which in (p, q))
+            return a * math.log(2 * a / (a + b)) + b * math.log(2 * b / (a + b))
+
+        exact = integrate.quad(overlap, -6, 7)[0] - math.log(4)
+        game = Game(Generator(nn.Linear(1, 1), 1), point_critic(1, width=32))
+        with torch.no_grad():
+            game.generator.layers.weight.fill_(0.7)
+            game.generator.layers.bias.fill_(1.5)
+        x = torch.randn(20_000, 1, generator=new_generator(0))
+        options = {"batch_size": 256, "learning_rate": 3e-3, "device": "cpu"}
+        fit_game(game, x, num_rounds=500, turns=only_the_discriminator, **options)
+
+        line = torch.linspace(-1.5, 2.5, 81)
+        drawn = generate(game.generator, 20_000, seed=1)
+        with torch.no_grad():
+            error = game.discriminator(line[:, None]) - (p.log_prob(line) - q.log_prob(line))
+            value = -discriminator_loss(game.discriminator(x), game.discriminator(drawn)).item()
+        assert value == pytest.approx(exact, abs=0.02)
+        assert error.abs().mean() < 0.2
 
     def test_the_history_has_an_entry_a_round(self):
         history = fit_game(small_game(), REAL, num_rounds=5, device="cpu")
@@ -205,6 +236,7 @@ class TestRefusals:
         ({"x": REAL[:0]}, "x is empty"),
         ({"x_target": REAL[:0]}, "x_target is empty"),
         ({"x": torch.full((4, 2), math.nan)}, "x holds NaN"),
+        ({"x_target": torch.full((4, 2), math.nan)}, "x_target holds NaN"),
         ({"y": torch.zeros(3, dtype=torch.long)}, "got 3 classes for 512 examples"),
         ({"num_rounds": 0}, "num_rounds is 0"), ({"batch_size": 0}, "batch_size is 0"),
         ({"learning_rate": (1e-3, -1.0)}, "generator_rate is -1.0"),

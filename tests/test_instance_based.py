@@ -9,8 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from scipy.sparse import csr_matrix
+from scipy.special import softmax
+from scipy.stats import variation
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import zero_one_loss
 from sklearn.naive_bayes import GaussianNB
+from sklearn.tree import DecisionTreeClassifier
 
 from tlutils.instance_based import (
     METHODS,
@@ -86,6 +90,14 @@ class TestProperties:
         assert 1 - 1e-9 <= found <= len(values) + 1e-9
         assert effective_sample_size(scale * weights) == pytest.approx(found)
         assert effective_sample_size(torch.ones_like(weights)) == pytest.approx(len(values))
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=20).filter(lambda values: max(values) > 1e-3))
+    def test_effective_sample_size_by_the_coefficient_of_variation(self, values):
+        # Kish's form n / (1 + cv²), with the coefficient of variation as SciPy computes it.
+        expected = len(values) / (1 + variation(values) ** 2)
+        found = effective_sample_size(torch.tensor(values, dtype=torch.float64))
+        assert found == pytest.approx(expected, rel=1e-9)
 
 
 class TestAgainstTheTruth:
@@ -163,6 +175,23 @@ class TestBadInput:
             weights = density_ratio_weights(source, target, method=method)
         assert weights.mean() == pytest.approx(1)
 
+    def test_a_warning_where_all_weights_are_zero(self):
+        # The supports are the same, but a tree learns by heart which examples are of the source.
+        source, target = pair(50, 50, 2, shift=0.2)
+        with pytest.warns(SupportWarning, match="'classifier' gives all 50 .*weight 0.*by heart") as caught:
+            weights = density_ratio_weights(source, target, classifier=DecisionTreeClassifier())
+        assert len(caught) == 1
+        assert weights.tolist() == [1.0] * 50
+
+    def test_both_warnings_where_a_narrow_kernel_never_reaches_the_target(self):
+        source, target = pair(50, 50, 2, shift=100.0)
+        with pytest.warns(SupportWarning) as caught:
+            weights = density_ratio_weights(source, target, method="kliep", bandwidth=2.0)
+        disjoint, zero = (str(one.message) for one in caught)
+        assert "supports look disjoint" in disjoint
+        assert "'kliep' gives all 50 source examples the weight 0" in zero
+        assert weights.tolist() == [1.0] * 50
+
     @pytest.mark.parametrize("d", [1, 5, 100])
     def test_no_warning_where_one_distribution_is_drawn_from_twice(self, d):
         weights = density_ratio_weights(*pair(100, 100, d, shift=0.0))  # a warning would be an error
@@ -199,7 +228,59 @@ class Fixed:
         return self.answers[: len(x)]
 
 
+def boosting_scores(seed, d, num_target, shift):
+    """Return accuracy on the target, of its labels alone and boosted with 300 of a source with its rule."""
+    rng = np.random.default_rng(seed)
+    x_source, x_target, x_test = (rng.normal(size=(n, d)) for n in (300, num_target, 1000))
+    x_source[:, 1:] += shift  # the rule asks for the first feature only
+    parts = [(x, (x[:, 0] > 0).astype(int)) for x in (x_source, x_target, x_test)]
+    boosted = tradaboost(*parts[0], *parts[1], make_estimator=LogisticRegression)
+    alone = LogisticRegression().fit(*parts[1]).score(*parts[2])
+    return alone, (boosted.predict(x_test) == parts[2][1]).mean()
+
+
+def as_in_the_paper(source, target, x_test, num_rounds):
+    """Return β and the source weights of each round, and the vote on `x_test`, by another path.
+
+    Weights are logarithms, raised or lowered one example at a time; scikit-learn computes the weighted error.
+    """
+    n, (x, y) = len(source[1]), (np.concatenate(parts) for parts in zip(source, target, strict=True))
+    logs, betas, history, votes = np.zeros(len(y)), [], [], []
+    for _ in range(num_rounds):
+        weights = softmax(logs)
+        model = GaussianNB().fit(x, y, sample_weight=weights)
+        error = zero_one_loss(target[1], model.predict(target[0]), sample_weight=weights[n:])
+        error = min(max(error, 1e-6), 0.499)
+        for i, answer in enumerate(model.predict(x)):
+            if answer != y[i] and i < n:
+                logs[i] -= math.log(1 + math.sqrt(2 * math.log(n) / num_rounds))
+            elif answer != y[i]:
+                logs[i] += math.log((1 - error) / error)
+        betas.append(error / (1 - error))
+        history.append(weights[:n])
+        votes.append(model.predict(x_test))
+    later = range(num_rounds // 2, num_rounds)  # the products of the paper over the last ⌈N/2⌉ rounds
+    one = np.prod([betas[t] ** -votes[t].astype(float) for t in later], axis=0)
+    return betas, history, one >= np.prod([betas[t] ** -0.5 for t in later])
+
+
 class TestTrAdaBoost:
+    @pytest.mark.parametrize("num_rounds", [5, 8])
+    @pytest.mark.parametrize(
+        ("n", "m", "d", "copies"), [(2, 2, 1, 1), (3, 3, 5, 1), (60, 15, 2, 1), (20, 6, 2, 2)]
+    )
+    def test_is_the_algorithm_of_the_paper(self, n, m, d, copies, num_rounds):
+        rng = np.random.default_rng(0)
+        labels = [np.arange(size) % 2 for size in (n, m)]
+        parts = [(rng.normal(size=(len(y), d)) + y[:, None], y) for y in labels]
+        source, target = ([part.repeat(copies, axis=0) for part in domain] for domain in parts)
+        x_test = rng.normal(size=(50, d)) + 0.5
+        boosted = tradaboost(*source, *target, make_estimator=GaussianNB, num_rounds=num_rounds)
+        betas, history, answers = as_in_the_paper(source, target, x_test, num_rounds)
+        assert boosted.betas == pytest.approx(betas, rel=1e-6)
+        assert boosted.source_weights == pytest.approx(np.array(history), rel=1e-6)
+        assert np.array_equal(boosted.predict(x_test), answers)
+
     def test_weights_by_hand(self):
         # Source: the second answer is wrong. Target: the first of two is wrong, so ε = ½ in round 1 → 0.499.
         x = np.zeros((2, 1))
@@ -228,6 +309,32 @@ class TestTrAdaBoost:
         agrees = (x_source[:, 1] > 0) == y_source
         assert boosted.source_weights[-1][agrees].mean() > 2 * boosted.source_weights[-1][~agrees].mean()
 
+    def test_hard_before_and_solved_with_a_source_that_agrees(self):
+        # Ten labels in 20 dimensions are too few; 300 of a shifted source follow the same rule.
+        scores = np.array([boosting_scores(seed, d=20, num_target=10, shift=0.5) for seed in range(5)])
+        alone, boosted = scores.mean(axis=0)
+        assert alone < 0.8
+        assert boosted > 0.9
+
+    def test_no_gain_where_there_is_no_shift_and_no_want_of_labels(self):
+        scores = np.array([boosting_scores(seed, d=2, num_target=300, shift=0.0) for seed in range(5)])
+        alone, boosted = scores.mean(axis=0)
+        assert alone > 0.95
+        assert boosted == pytest.approx(alone, abs=0.01)
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+    def test_tensors_give_what_arrays_give(self, dtype):
+        x_source, x_target = pair(40, 12, 3, dtype=dtype)
+        y_source, y_target = (x_source[:, 0] > 0).long(), (x_target[:, 0] > 0.5).long()
+        options = {"make_estimator": LogisticRegression, "num_rounds": 4}
+        found = tradaboost(x_source.requires_grad_(), y_source, x_target, y_target, **options)
+        widened = torch.float32 if dtype == torch.bfloat16 else dtype
+        arrays = (part.detach().to(widened).numpy() for part in (x_source, x_target))
+        expected = tradaboost(next(arrays), y_source.numpy(), next(arrays), y_target.numpy(), **options)
+        assert np.array_equal(found.source_weights, expected.source_weights)
+        x_test = x_target.to(widened)
+        assert np.array_equal(found.predict(x_test), expected.predict(x_test.numpy()))
+
     def test_sparse_rows(self):
         rng = np.random.default_rng(0)
         x = rng.integers(0, 2, (40, 5)).astype(float)
@@ -241,11 +348,33 @@ class TestTrAdaBoost:
         assert np.array_equal(dense, sparse)
         assert np.array_equal(dense, y)
 
-    def test_bad_input(self):
-        x, y = np.zeros((2, 1)), np.array([0, 1])
-        with pytest.raises(ValueError, match=r"y_source holds \[0, 2\]; expected both classes, 0 and 1"):
-            tradaboost(x, 2 * y, x, y, make_estimator=LogisticRegression)
-        with pytest.raises(ValueError, match=r"y_target holds \[0\]"):
-            tradaboost(x, y, x, 0 * y, make_estimator=LogisticRegression)
-        with pytest.raises(ValueError, match="num_rounds is 1; expected at least 2"):
-            tradaboost(x, y, x, y, make_estimator=LogisticRegression, num_rounds=1)
+    @pytest.mark.usefixtures("as_reader")
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"y_source": [0, 2, 0]}, r"y_source holds \[0, 2\]; expected both classes, 0 and 1: recode"),
+            ({"y_target": [0, 0, 0]}, r"y_target holds \[0\]; .* label examples of the missing class"),
+            ({"num_rounds": 1}, "num_rounds is 1; expected at least 2"),
+            ({"x_source": np.ones((3, 1))}, "x_source has 1 features and x_target 2; .* by the same columns"),
+            ({"x_source": np.full((3, 2), math.nan)}, "x_source has 6 NaN or infinite values; repair or"),
+            ({"x_target": torch.full((3, 2), math.nan)}, "x_target has 6 NaN or infinite values"),
+            ({"x_target": csr_matrix([[1, 0], [0, math.inf], [0, 1]])}, "x_target has 1 NaN or infinite"),
+            ({"y_source": [0, 1]}, r"x_source has 3 rows and y_source shape \(2,\); expected one label"),
+            ({"y_target": [[0], [1], [0]]}, r"x_target has 3 rows and y_target shape \(3, 1\)"),
+            ({"x_source": np.ones((1, 2)), "y_source": [1]}, "source has 1 labelled examples; .* at least 2"),
+            ({"x_target": np.ones((0, 2)), "y_target": []}, "target has 0 labelled .* one of each class"),
+            ({"x_source": np.ones(3)}, r"x_source has shape \(3,\); expected one row per example"),
+            ({"x_source": torch.ones(3, 2, 2)}, r"shape \(3, 2, 2\).*flatten images with .reshape"),
+            ({"x_target": np.ones((3, 0))}, r"x_target has shape \(3, 0\); .* at least one feature"),
+        ],
+    )
+    def test_bad_input(self, change, message):
+        x, y = np.eye(3, 2), np.array([0, 1, 0])
+        arguments = {"x_source": x, "y_source": y, "x_target": x, "y_target": y} | change
+        with pytest.raises(ValueError, match=message):
+            tradaboost(**arguments, make_estimator=LogisticRegression)
+
+    def test_text_is_no_number(self):
+        x, y = np.array([["a"], ["b"]]), np.array([0, 1])
+        with pytest.raises(TypeError, match="x_source holds <U1; expected numbers: encode text"):
+            tradaboost(x, y, x, y, make_estimator=LogisticRegression)

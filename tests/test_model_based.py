@@ -10,8 +10,9 @@ from torch import nn
 
 from tlutils.domains import Labelled
 from tlutils.model_based import freeze, load_matching, parameter_groups, unfreeze
-from tlutils.models import lenet, replace_head
+from tlutils.models import lenet, replace_head, residual_network
 from tlutils.training import fit
+from tlutils.vision_transformer import vision_transformer
 
 
 @pytest.fixture
@@ -147,6 +148,58 @@ def test_a_part_that_was_asked_for_gives_no_warning():
     assert all(name.startswith("backbone.") for name in report.loaded)
 
 
+def test_missing_keys_keep_their_values_and_give_a_warning():
+    source, model = small(seed=1), small(seed=2)
+    state = {name: tensor for name, tensor in source.state_dict().items() if not name.startswith("head.")}
+    before = state_of(model)
+    with pytest.warns(UserWarning, match=r"2 \(head.weight, head.bias\) of the network keep"):
+        report = load_matching(model, state)
+    assert report.untouched == ("head.weight", "head.bias")
+    assert report.skipped == ()
+    assert torch.equal(model.head.weight, before["head.weight"])
+
+
+def test_extra_keys_go_nowhere_and_give_a_warning():
+    source, model = small(seed=1), small(seed=2)
+    extra = {f"decoder.{i}.weight": torch.ones(1) for i in range(4)}
+    names = r"4 \(decoder.0.weight, decoder.1.weight, decoder.2.weight, …\) of the state go nowhere"
+    with pytest.warns(UserWarning, match=names) as caught:
+        report = load_matching(model, source.state_dict() | extra)
+    assert "keep the values" not in str(caught[0].message)
+    assert report.skipped == tuple(extra)
+    assert report.untouched == ()
+    assert is_same(state_of(source), model)
+
+
+def test_half_renamed_keys_are_named_on_both_sides():
+    source, model = small(seed=1), small(seed=2)
+    state = {name.replace("backbone.", "features."): tensor for name, tensor in source.state_dict().items()}
+    before = state_of(model.backbone)
+    with pytest.warns(UserWarning, match=r"(?s)^2 tensors.*14 \(backbone.*14 \(features.*rename the keys"):
+        report = load_matching(model, state)
+    assert report.loaded == ("head.weight", "head.bias")
+    assert all(name.startswith("features.") for name in report.skipped)
+    assert all(name.startswith("backbone.") for name in report.untouched)
+    assert is_same(before, model.backbone)
+
+
+def test_another_shape_beside_a_missing_key_is_one_warning():
+    state = replace_head(small(), 7).state_dict()
+    del state["backbone.0.weight"]
+    with pytest.warns(UserWarning, match=r"shape differs: head.weight.* 1 \(backbone.0.weight\)") as caught:
+        load_matching(small(), state)
+    assert len(caught) == 1
+
+
+def test_a_part_that_was_asked_for_and_is_incomplete_gives_a_warning():
+    state = small().state_dict()
+    del state["backbone.0.weight"], state["head.bias"]
+    with pytest.warns(
+        UserWarning, match=r"; 1 \(backbone.0.weight\) of the network keep the values they had\."
+    ):
+        load_matching(small(), state, only=["backbone"])
+
+
 def test_names_that_match_nowhere_are_an_error():
     state = {f"module.{name}": tensor for name, tensor in small().state_dict().items()}
     with pytest.raises(ValueError, match="nothing to load"):
@@ -158,12 +211,28 @@ def test_unknown_part_offers_the_nearest():
         load_matching(small(), small().state_dict(), only=["backbon"])
 
 
-def test_groups_hold_every_parameter_once_and_the_longer_name_decides():
+@pytest.mark.parametrize("is_nested", [False, True])
+@pytest.mark.parametrize(
+    ("network", "part"),
+    [(small, "backbone.9"), (residual_network, "backbone.stage2"), (vision_transformer, "backbone.blocks")],
+)
+def test_every_parameter_is_in_exactly_one_group(network, part, is_nested):
+    model = network()
+    learning_rates = {"backbone": 1e-4, "head": 1e-3}
+    if is_nested:
+        one = next(name for name, _ in model.named_parameters() if name.startswith(f"{part}."))
+        learning_rates |= {part: 1e-5, one: 1e-6}
+    groups = parameter_groups(model, learning_rates)
+    assert [group["lr"] for group in groups] == [*learning_rates.values()]
+    members = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(members) == sorted(map(id, model.parameters()))
+
+
+def test_of_two_names_the_longer_decides():
     model = small()
     groups = parameter_groups(model, {"backbone": 1e-4, "backbone.0": 1e-5, "head": 1e-3})
     assert [group["lr"] for group in groups] == [1e-4, 1e-5, 1e-3]
     assert groups[1]["params"] == [model.backbone[0].weight]
-    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
 
 
 def test_fit_moves_a_group_in_proportion_to_its_rate(data):

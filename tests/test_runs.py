@@ -141,9 +141,28 @@ def test_live_run_is_shown_beside_the_stored_one(stored, capsys):
 
 def test_smoke_trains_a_few_steps_and_drops_the_result(stored, monkeypatch):
     monkeypatch.setenv("TLUTILS_SMOKE", "1")
+    monkeypatch.setattr(runs, "_smoked", set())
     run = train_or_replay("a/b", train, Config())
     assert CALLS == [1]
     assert run.metrics == stored.metrics
+
+
+@dataclass(frozen=True)
+class SeededConfig(Config):
+    seeds: tuple[int, ...] = (0,)
+
+
+def test_smoke_trains_once_for_runs_that_differ_in_seeds_alone(monkeypatch):
+    monkeypatch.setattr(runs, "_smoked", set())
+    first = SeededConfig(num_steps=1)
+    for config, digest in (
+        (first, "code"),
+        (replace(first, seeds=(1, 2)), "code"),
+        (first, "other code"),
+        (replace(first, sizes=(3,)), "code"),
+    ):
+        runs._smoke(train, config, digest)
+    assert CALLS == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("asked", "expected"), [

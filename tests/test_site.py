@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import site_checks
+from tlutils import chooser
 
 pytestmark = pytest.mark.site
 
@@ -196,6 +197,33 @@ def test_a_quiz_gives_a_reason_for_every_option(chapter_page):
             verdicts.append(status.inner_text().split(".")[0])
         assert verdicts.count("Correct") == 1
         assert verdicts.count("Not quite") == len(verdicts) - 1
+
+
+def test_the_method_chooser_answers_to_the_keyboard(open_page):
+    page = open_page("chapters/method_families.html")
+    questions = page.locator(".tl-chooser fieldset").all()
+
+    for question in questions:
+        question.locator("input:checked").focus()
+        for _ in range(question.locator("input").count() + 1):  # once round, and on to another answer
+            page.keyboard.press("ArrowDown")
+            chosen = [each.locator("input:checked").get_attribute("value") for each in questions]
+            method = chooser.choose(dict(zip(chooser.QUESTIONS, chosen, strict=True)))
+            shown = page.locator(".tl-chooser [data-method]:visible").all()
+            assert [answer.get_attribute("data-method") for answer in shown] == [method]
+
+
+def test_a_printed_sentence_is_wrapped_and_a_printed_table_is_not(chapter_page):
+    printed = chapter_page.locator(".cell_output pre")
+    is_cut = (
+        "boxes => boxes.filter(b => !b.querySelector('.tl-row') && b.scrollWidth > b.clientWidth + 1).length"
+    )
+    tops = "new Set([...row.getClientRects()].map(box => box.top))"
+    is_torn = f"rows => rows.filter(row => {tops}.size > 1).length"
+
+    assert printed.count() > 0
+    assert printed.evaluate_all(is_cut) == 0
+    assert chapter_page.locator(".tl-row").evaluate_all(is_torn) == 0
 
 
 def test_hints_and_solutions_are_folded_and_open(chapter_page):

@@ -129,6 +129,11 @@ def test_a_sound_page_passes_in_the_browser(browser, tmp_path):
         ("mathematics", "Undefined control sequence", '<p class="math">\\(\\oops\\)</p>' + TYPESET),
         ("mathematics", "was not typeset", '<p class="math">\\(x\\)</p>'),
         ("width", "px wide in a window of 360 px", '<div style="width: 900px">wide</div>'),
+        (
+            "width",
+            "cut off: autoencoding",
+            '<a href="#top" style="display: block; width: 3rem; overflow-x: hidden">autoencoding</a>',
+        ),
         ("weight", "bytes", "<p hidden>" + "heavy " * 300_000 + "</p>"),
         ("accessibility", "color-contrast", '<p style="color: #ccc; background: #fff">pale</p>'),
         ("accessibility", "button-name", "<button></button>"),

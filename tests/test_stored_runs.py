@@ -18,6 +18,7 @@ from tlutils import runs
 
 STORED = Path(runs.__file__).parent / "stored_runs"
 NAMES = sorted(path.relative_to(STORED).with_suffix("").as_posix() for path in STORED.rglob("*.json"))
+ADVERSARIAL = {"adversarial_game", "conditional_gan", "wasserstein_gan", "cyclegan", "gan_transfer"}
 FACTS = {"name", "config", "code_digest", "data", "environment", "duration_s", "date"}
 
 data_digest = functools.cache(runs._data_digest)  # many runs share a data set
@@ -60,3 +61,16 @@ def test_no_weights_are_left_over():
     there = {path.name for path in STORED.rglob("*.safetensors")}
 
     assert there == named
+
+
+def test_the_runs_are_small_enough_to_ship():
+    files = [path for path in STORED.rglob("*") if path.is_file()]
+
+    assert max(path.stat().st_size for path in files) <= 2e6
+    assert sum(path.stat().st_size for path in files) <= 40e6
+    assert sum(path.stat().st_size for path in files if path.parent.name in ADVERSARIAL) <= 12e6
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.split("/")[0] in ADVERSARIAL])
+def test_an_adversarial_training_ends_within_twenty_minutes(name):
+    assert runs.load(name).provenance["duration_s"] <= 20 * 60

@@ -4,45 +4,65 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import linecache
 import sys
+import types
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import scipy.io
 import torch
-from conftest import describe_files
 
-from chapters import ROOT, cells
-from tlutils import runs
+from chapters import ROOT, cells, tags
+from conftest import describe_files
+from tlutils import datasets, downloads, repeats, runs
 from tlutils.catalogue import REGISTRY
 
 CHAPTER = ROOT / "chapters/cifar_to_digits.ipynb"
 DEFINING = ("config", "data-and-changes", "start", "one-training", "probe", "one-probe")
 
 
+def write_svhn(folder, monkeypatch, num_train):
+    """Write house numbers, 40 for the test, as the official files do, and let the book find them."""
+    images = np.random.default_rng(0).integers(0, 256, (num_train, 32, 32, 3), dtype=np.uint8)
+    labels = np.resize(np.arange(1, 11), num_train).astype(np.uint8)  # 10 stands for the digit 0
+    for name, n in (("train_32x32.mat", num_train), ("test_32x32.mat", 40)):
+        mat = {"X": images[:n].transpose(1, 2, 3, 0), "y": labels[:n, None]}
+        scipy.io.savemat(folder / name, mat)
+    info = dataclasses.replace(REGISTRY["svhn"], num_train=num_train, num_test=40)
+    monkeypatch.setitem(REGISTRY, "svhn", describe_files(info, folder))
+    monkeypatch.setenv("TLUTILS_DATA", str(folder))
+    return images, labels
+
+
+@pytest.fixture(autouse=True)
+def own_style():
+    """The chapter sets the style of its figures, and other tests look at what is set."""
+    with mpl.rc_context():
+        yield
+
+
 @pytest.fixture
 def svhn(tmp_path, monkeypatch):
-    """Write 1200 and 40 house numbers as the official files do, and let the book find them."""
-    images = np.random.default_rng(0).integers(0, 256, (1200, 32, 32, 3), dtype=np.uint8)
-    labels = np.resize(np.arange(1, 11), 1200).astype(np.uint8)  # 10 stands for the digit 0
-    for name, n in (("train_32x32.mat", 1200), ("test_32x32.mat", 40)):
-        mat = {"X": images[:n].transpose(1, 2, 3, 0), "y": labels[:n, None]}
-        scipy.io.savemat(tmp_path / name, mat)
-    info = dataclasses.replace(REGISTRY["svhn"], num_train=1200, num_test=40)
-    monkeypatch.setitem(REGISTRY, "svhn", describe_files(info, tmp_path))
-    monkeypatch.setenv("TLUTILS_DATA", str(tmp_path))
-    return images, labels
+    return write_svhn(tmp_path, monkeypatch, 1200)
+
+
+def switched(source):
+    """Return the cell of imports with the switch set to SVHN."""
+    found = source.replace('TARGET = "photo_digits"', 'TARGET = "svhn"')
+    assert found != source
+    return found
 
 
 @pytest.fixture
 def chapter(tmp_path, monkeypatch):
     """Run the chapter's defining cells, with the switch set to SVHN, as a module."""
     source = {cell["id"]: cell["source"] for cell in cells(CHAPTER)}
-    switched = source["imports"].replace('TARGET = "photo_digits"', 'TARGET = "svhn"')
-    assert switched != source["imports"]
     folder = tmp_path / "chapter"
     folder.mkdir()
-    code = "\n\n".join([switched, *(source[name] for name in DEFINING)])
+    code = "\n\n".join([switched(source["imports"]), *(source[name] for name in DEFINING)])
     (folder / "chapter_on_svhn.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("TLUTILS_CACHE", str(tmp_path / "cache"))
@@ -83,3 +103,45 @@ def test_no_stored_run_of_other_digits_is_shown(chapter, monkeypatch):
     monkeypatch.setenv("TLUTILS_LIVE", "none")
     with pytest.raises(runs.RunError, match="svhn_budgets"):
         chapter.experiment("budgets", chapter.train_cases, chapter.DigitsConfig())
+
+
+def run_all(module):
+    """Run every code cell of the chapter but the installation, under the switch, as a notebook does."""
+    for cell in cells(CHAPTER):
+        if cell["cell_type"] == "code" and "setup" not in tags(cell):
+            source = switched(cell["source"]) if "imports" in tags(cell) else cell["source"]
+            name = f"<cell {cell['id']}>"
+            linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+            exec(compile(source, name, "exec"), vars(module))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("as_reader")
+def test_run_all_goes_through(tmp_path, monkeypatch, data_root, tiny_mnist):
+    """Live and short: two seeds, two steps, 40 images; of each run one case, whose result stands for all."""
+    datasets.load("cifar10", "test")  # prepares it where that has not been done
+    there = [downloads.prepared_path(folder, "cifar10") for folder in downloads.search_folders(data_root)]
+    # The folder is not linked as a whole: what is prepared here must not get among the real data.
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared/cifar10.npz").symlink_to(next(path for path in there if path.exists()))
+    tiny_mnist(tmp_path, num_test=20)
+    write_svhn(tmp_path, monkeypatch, 6000)  # enough for 500 labels per class
+    trained, train_or_replay = {}, runs.train_or_replay
+
+    def shortly(name, train, config, **options):
+        config = dataclasses.replace(config, seeds=config.seeds[:2], num_steps=2, num_test=40)
+        trained[name] = train_or_replay(name, train, config, **options)
+        return trained[name]
+
+    monkeypatch.setattr(runs, "train_or_replay", shortly)
+    monkeypatch.setattr(repeats, "sweep", lambda function, cases: [function(**cases[0])] * len(cases))
+    monkeypatch.setattr(runs, "_data_digest", str)  # it would read every image for every run
+    monkeypatch.setattr(plt, "show", lambda: plt.close("all"))
+    monkeypatch.setenv("TLUTILS_LIVE", "all")
+    monkeypatch.delenv("TLUTILS_STORE", raising=False)
+    module = types.ModuleType("all_cells_on_svhn")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    run_all(module)
+    asked = {"rates", "frozen", "budgets", "more_labels", "variants"}
+    assert set(trained) == {f"cifar_to_digits/svhn_{part}" for part in asked}
+    assert all(run.is_live and run.provenance["config"]["target"] == "svhn" for run in trained.values())

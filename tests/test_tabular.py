@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
-from conftest import describe_files
 from sklearn.neighbors import KNeighborsClassifier
 
+from conftest import describe_files
 from tlutils import downloads, tabular
 from tlutils.downloads import DatasetError
 from tlutils.tabular import TABLES

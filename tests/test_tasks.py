@@ -1,11 +1,14 @@
 """A sweep gives the same results on every engine, and goes on after an interruption."""
 
+import dataclasses
 import json
+import linecache
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 import torch
 
+from chapters import ROOT, cells
 from tlutils import models, repeats, tasks
 from tlutils.domains import Domain
 from tlutils.tasks import code_version, engine_from_environment, run_tasks
@@ -72,6 +75,33 @@ def test_dask_by_address_gives_what_a_loop_gives(expected, cluster, monkeypatch)
     assert run_tasks(make_one_training(), CASES, progress=False) == expected
 
 
+@pytest.fixture
+def chapter():
+    """What the chapter on scaling out defines for its sweep, in `__main__` as in a notebook."""
+    source = {cell["id"]: cell["source"] for cell in cells(ROOT / "chapters/scaling_out.ipynb")}
+    imports, definitions = source["imports"].split("\n\nplotting")[0], source["tasks-run"]
+    code = f"{imports}\n\n\n{definitions.split('transfers = ')[0]}"
+    name, found = "<cell tasks-run>", {"__name__": "__main__"}
+    linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+    exec(compile(code, name, "exec"), found)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cache")
+def test_the_sweep_of_a_chapter_gives_the_same_on_a_cluster(chapter, cluster, monkeypatch):
+    config = dataclasses.replace(chapter["GridConfig"]().quick(), pairs=(("digits8x8", "digits8x8"),))
+
+    def sweep_on(engine):
+        monkeypatch.setenv("TLUTILS_ENGINE", engine)
+        cases = chapter["sweep_transfers"](config).metrics["cases"]
+        return [case | {"seconds": None} for case in cases]
+
+    here = sweep_on("1")
+    assert [case["method"] for case in here] == ["scratch", "head only", "all parameters"]
+    assert sweep_on(cluster.scheduler_address) == here
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("cache")
 def test_a_client_is_an_engine(expected, cluster):
@@ -90,8 +120,12 @@ def test_a_worker_with_other_code_is_refused(cluster, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_is_not_there_is_an_error_not_a_hang():
-    pytest.importorskip("distributed")
+def test_a_scheduler_that_is_not_there_is_an_error_not_a_hang(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    client = distributed.Client
+    monkeypatch.setattr(
+        distributed, "Client", lambda engine, **options: client(engine, **options | {"timeout": 1})
+    )
     with pytest.raises(OSError, match=r"[Tt]imed out|refused"):
         run_tasks(pow, [{"base": 2, "exp": 3}], engine="tcp://127.0.0.1:9", keep=False, progress=False)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -91,6 +94,17 @@ def test_an_old_python_is_refused_with_the_way_out(tmp_path):
     assert ran.returncode != 0
     assert "Python 3.11 or newer is needed" in ran.stdout
     assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize(("is_ci", "verdict"), [("true", "1 failed"), ("", "1 skipped")])
+def test_a_skip_is_a_failure_where_ci_is_set(tmp_path, is_ci, verdict):
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    (tmp_path / "test_it.py").write_text("import pytest\n\n\ndef test_it():\n    pytest.skip('no browser')\n")
+    command = [sys.executable, "-m", "pytest", "--quiet", "--rootdir", tmp_path, tmp_path]
+    ran = subprocess.run(command, env=os.environ | {"CI": is_ci}, capture_output=True, text=True)
+
+    assert verdict in ran.stdout
+    assert "no browser" in ran.stdout or not is_ci
 
 
 @pytest.mark.parametrize("entry", REFERENCES)

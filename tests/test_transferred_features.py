@@ -2,16 +2,22 @@
 
 import copy
 import pickle
+from collections import namedtuple
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from torchvision.models import get_model
+from torchvision import models
+from torchvision.models import convnext, get_model, resnet
+from torchvision.models.convnext import CNBlockConfig as CNBlock
+from torchvision.models.efficientnet import MBConvConfig as MBConv
+from torchvision.models.regnet import BlockParams
 
 from tlutils import extraction, model_based, pretrained, transferred_features
 from tlutils.domains import Labelled
 from tlutils.downloads import DatasetError
+from tlutils.heads import find_heads
 from tlutils.models import num_parameters, residual_network
 from tlutils.training import evaluate
 from tlutils.transferred_features import MAPPINGS, TransferredFeatures
@@ -168,6 +174,142 @@ def test_gradients_reach_target_and_mapping_and_not_the_source():
     model(X[:4]).sum().backward()
     assert all(p.grad is not None for p in model.joined.parameters())
     assert all(p.grad is None for p in model.source.parameters())
+
+
+def small_swin():
+    return models.SwinTransformer([4, 4], 12, [1, 1], [1, 2], [4, 4], num_classes=10)
+
+
+# Small networks of torchvision's families under names that it knows, and a layer of each to take features
+# from. None: the real one. AlexNet and the families that have its plan are tried below.
+FAMILIES = {
+    "convnext_tiny": ("features", lambda: convnext.ConvNeXt([CNBlock(8, 16, 1), CNBlock(16, None, 1)])),
+    "densenet121": ("features", lambda: models.DenseNet(4, (1, 1, 1), 8)),
+    "efficientnet_b0": ("features", lambda: models.EfficientNet([MBConv(1, 3, 1, 8, 8, 1, 1, 1)], 0.0)),
+    "googlenet": ("inception5b", None),
+    "inception_v3": ("Mixed_7c", None),
+    "maxvit_t": ("blocks.1", lambda: models.MaxVit((80, 80), 8, 5, [8, 16], [1, 1], 4, 0.0)),
+    "mnasnet0_5": ("layers", lambda: models.MNASNet(0.1)),
+    "mobilenet_v2": ("features", lambda: models.MobileNetV2(width_mult=0.1)),
+    "mobilenet_v3_small": ("features", None),
+    "regnet_x_400mf": ("trunk_output", lambda: models.RegNet(BlockParams.from_init_params(4, 8, 8, 2, 8))),
+    "resnet18": ("layer4", lambda: models.ResNet(resnet.BasicBlock, [1, 1, 1, 1])),
+    "shufflenet_v2_x0_5": ("conv5", lambda: models.ShuffleNetV2([1, 1, 1], [8, 8, 16, 32, 64])),
+    "squeezenet1_1": ("features", None),
+    "swin_t": ("permute", small_swin),
+    "vit_b_32": ("encoder", lambda: models.VisionTransformer(80, 16, 1, 2, 16, 16)),
+}
+
+
+class TestEveryFamily:
+    """Any of torchvision's classifiers lends features, and any receives them."""
+
+    @pytest.fixture(autouse=True)
+    def networks(self, monkeypatch):
+        """Build small networks, with random numbers."""
+        real = pretrained.build
+        monkeypatch.setattr(pretrained, "build", lambda name: (FAMILIES[name][1] or (lambda: real(name)))())
+        monkeypatch.setattr(pretrained, "load", lambda name: pretrained.build(name).eval())
+
+    @pytest.mark.parametrize(("place", "target"), [*enumerate(FAMILIES)])
+    def test_by_name(self, place, target):
+        source = [*FAMILIES][place - 1]
+        photographs = Labelled(torch.rand(2, 3, 80, 80), torch.arange(2), 2)
+        model = TransferredFeatures(
+            source, target, [FAMILIES[source][0]], MAPPINGS[place % 3], num_classes=2,
+            image_shape=(3, 80, 80), device="cpu",
+        )  # fmt: skip
+        before = copy.deepcopy(model.source.state_dict())
+        history = model.fit({"train": photographs}, 1, save_best_only=False, progress=False)
+        assert history.num_steps == 1
+        assert all(mapping.weight.abs().max() > 0 for mapping in model.joined.mappings)
+        assert all(torch.equal(t, before[name]) for name, t in model.source.state_dict().items())
+        with torch.no_grad():
+            assert model.eval()(photographs.x).shape == (2, 2)
+
+
+def test_a_head_that_is_a_convolution_gets_a_vector_at_every_place():
+    model = TransferredFeatures(
+        residual_network(seed=0), get_model("squeezenet1_1", weights=None), ["backbone.pool"],
+        image_shape=(3, 48, 48), device="cpu", num_classes=2,
+    ).eval()  # fmt: skip
+    x, [mapping] = X.new_ones(2, 3, 48, 48), model.joined.mappings
+    with torch.no_grad():
+        mapping.weight.normal_(generator=torch.Generator().manual_seed(1))
+        added = mapping(model.source_features(x)[0])
+        maps = model.target.features(x) + added[:, :, None, None]
+        assert torch.allclose(model(x), model.target.classifier(maps).flatten(1), atol=1e-4)
+    conv = TransferredFeatures(
+        residual_network(seed=0), model.target, STAGES, "conv", image_shape=(3, 48, 48), device="cpu"
+    )
+    assert conv.connections[0].target == "classifier.0", "before the head, not behind it"
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_auxiliary_heads_are_left_out(name):
+    with torch.device("meta"):
+        fresh = transferred_features._fresh(name, 0)
+    assert find_heads(fresh) == ("fc",)
+    assert fresh.train()(torch.empty(2, 3, 75, 75, device="meta")).shape == (2, 1000)
+
+
+def test_a_target_that_keeps_its_auxiliary_heads_is_asked_for_its_logits():
+    model, outputs = pair().eval(), namedtuple("Outputs", ("logits", "aux_logits"))
+    plain = model(X)
+    model.target.register_forward_hook(lambda _module, _inputs, logits: outputs(logits, None))
+    assert torch.equal(model(X), plain)
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_maps_with_the_channels_last_are_refused_as_source_and_passed_by_as_target(mapping):
+    says = r"'features.2' gives \(4, 4, 24\).*expected \(channels, height, width\).*'permute'"
+    options = {"image_shape": (3, 32, 32), "device": "cpu"}
+    with pytest.raises(ValueError, match=says):
+        TransferredFeatures(small_swin(), small(), ["features.2"], mapping, **options)
+    model = TransferredFeatures(residual_network(seed=0), small_swin(), STAGES, mapping, **options)
+    places = {"linear": ["head"], "conv": ["permute"], "layerwise": ["features.0.0"] * 2}
+    assert [c.target for c in model.connections] == places[mapping]
+    model.fit({"train": DATA}, 1, save_best_only=False, progress=False)
+
+
+def test_layers_with_the_channels_last_cannot_be_named():
+    with pytest.raises(ValueError, match=r"'features.1' gives no map.*'features.0.0', 'permute'"):
+        TransferredFeatures(
+            residual_network(), small_swin(), {"backbone.stage1": "features.1"}, "layerwise",
+            image_shape=(3, 32, 32), device="cpu",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+def test_tokens_are_lent_as_one_vector(mapping):
+    source = models.VisionTransformer(32, 8, 1, 2, 16, 16)
+    model = TransferredFeatures(source, small(), ["encoder"], mapping, image_shape=(3, 32, 32), device="cpu")
+    assert model.source_features(X[:2])[0].shape[:2] == (2, 17 * 16)
+    model.fit({"train": DATA}, 1, save_best_only=False, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("shape", "image", "expected"),
+    [
+        ((96, 16, 16), (3, 64, 64), True),
+        ((16, 16, 96), (3, 64, 64), False),
+        ((96, 7, 4), (3, 100, 64), True),
+        ((7, 4, 96), (3, 100, 64), False),
+        ((49, 64), (3, 56, 56), False),
+    ],
+)
+def test_the_layout_is_read_from_the_shape_of_the_images(shape, image, expected):
+    assert transferred_features._is_map(shape, image) is expected
+
+
+def test_a_target_without_maps_takes_the_linear_mapping_alone():
+    target = nn.Sequential(nn.Flatten(), nn.Linear(3072, 16), nn.ReLU(), nn.Linear(16, 10))
+    options = {"image_shape": (3, 32, 32), "device": "cpu"}
+    model = TransferredFeatures(residual_network(), target, STAGES, "linear", **options)
+    assert model.connections[0].target == "3"
+    for mapping in ("conv", "layerwise"):
+        with pytest.raises(ValueError, match="use mapping='linear'"):
+            TransferredFeatures(residual_network(), target, STAGES, mapping, **options)
 
 
 class TestFromAlexNetIntoResNet:

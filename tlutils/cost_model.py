@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Cluster", "Job", "all_reduce_seconds", "fit_line", "makespan", "most_workers"]
+__all__ = [
+    "Cluster",
+    "Job",
+    "all_reduce_seconds",
+    "fit_line",
+    "makespan",
+    "measured_cluster",
+    "most_workers",
+]
 
 
 def all_reduce_seconds(num_bytes: float, num_workers: int, bandwidth: float, latency_s: float = 0.0) -> float:
@@ -245,3 +253,56 @@ def fit_line(sizes: Sequence[float | int], seconds: Sequence[float]) -> tuple[fl
     columns = np.stack([np.ones_like(x), x / scale], axis=1) / t[:, None]
     (latency, slope), *_ = np.linalg.lstsq(columns, np.ones_like(t))
     return float(latency), float(scale / slope)
+
+
+def measured_cluster(
+    flops: float,
+    sizes: Sequence[float | int],
+    seconds: Sequence[float],
+    *,
+    price: float,
+    num_workers: int = 2,
+) -> Cluster:
+    r"""Return the cluster whose all-reduces took as long as those that were measured.
+
+    .. math:: t = a + \frac Bb \quad\Longrightarrow\quad
+        \alpha = \frac{a}{2 (p - 1)}, \qquad \beta = 2\,\frac{p-1}{p}\,b
+
+    Parameters
+    ----------
+    flops
+        Operations per second that one worker was seen to sustain in training; positive.
+    sizes, seconds
+        Bytes and durations of all-reduces among `num_workers` processes, as `fit_line` takes them.
+    price
+        Per worker and hour.
+    num_workers
+        p: how many processes took part, at least 2.
+
+    Raises
+    ------
+    ValueError
+        If `num_workers` is below 2, or as in `fit_line` and `Cluster`.
+
+    Notes
+    -----
+    A line that starts below zero, as it may with little latency, is taken to start at zero. For more workers
+    than were measured the cluster assumes that the wires between them are as those.
+
+    Source
+    ------
+    `all_reduce_seconds`, solved for bandwidth and latency.
+
+    Examples
+    --------
+    Two processes send two messages each, which take 1 s even when they are empty.
+
+    >>> cluster = measured_cluster(5.0, [0, 100, 200], [1.0, 2.0, 3.0], price=1.0)
+    >>> round(cluster.bandwidth, 6), round(cluster.latency_s, 6)
+    (100.0, 0.5)
+    """
+    if num_workers < 2:
+        raise ValueError(f"got {num_workers=}; expected at least 2: one worker alone sends nothing")
+    latency, bandwidth = fit_line(sizes, seconds)
+    messages = 2 * (num_workers - 1)
+    return Cluster(flops, messages / num_workers * bandwidth, max(0.0, latency) / messages, price)

@@ -86,7 +86,7 @@ def kliep(basis_source: np.ndarray, basis_target: np.ndarray) -> np.ndarray:
     scaled = basis_target / mean
 
     def loss(beta: np.ndarray) -> tuple[float, np.ndarray]:
-        ratio = np.maximum(scaled @ beta, 1e-300)
+        ratio = np.maximum(scaled @ beta, 1e-290)
         return beta.sum() - np.log(ratio).mean(), 1 - (scaled / ratio[:, None]).mean(axis=0)
 
     start = np.eye(len(mean))[0]  # equal weights

@@ -306,7 +306,11 @@ class Target:
         return self._budget(k, seed)
 
     def validation_budget(self) -> Labelled:
-        """Buy the labels of the validation part: held out from `label_budget`, for use with "all" only."""
+        """Buy all labels of the validation part, which `label_budget` never draws from.
+
+        They are labels, too: beside a small budget they are most of what was bought. A chapter that tunes
+        with them says so.
+        """
         return self._validation()
 
 

@@ -76,7 +76,8 @@ class CoralTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 f"X has {X.shape[1]} features and x_target {target.shape[1]}; expected the same number: "
                 "x_target must have gone through the steps before this one"
             )
-        self.mean_source_, self.mean_target_ = X.mean(axis=0), target.mean(axis=0)
+        # NumPy would sum float32 in float32, and lose digits where the mean is large beside the spread.
+        self.mean_source_, self.mean_target_ = (x.mean(axis=0, dtype=np.float64) for x in (X, target))
         if self.x_target is None:
             self.map_ = np.eye(X.shape[1])
         else:

@@ -142,7 +142,8 @@ def density_ratio_weights(
     Warns
     -----
     SupportWarning
-        If nearly all target examples lie farther from the source than its examples lie from each other.
+        If nearly all target examples lie farther from the source than its examples lie from each other, or
+        if every estimated weight is 0; equal weights are returned then.
 
     Notes
     -----
@@ -180,7 +181,15 @@ def density_ratio_weights(
         # In units of the median distance, so that the scale of the features does not matter.
         width = None if bandwidth is None else bandwidth / unit
         weights = solve((source - centre) / unit, (target - centre) / unit, width, ridge)
-    if weights.sum() == 0:  # the two samples do not touch; SupportWarning has been given
+    if weights.sum() == 0:
+        warnings.warn(
+            f"method {method!r} gives all {len(source)} source examples the weight 0: to it, none of them "
+            "looks like the target. Equal weights are returned, which adapt nothing. Use a larger bandwidth "
+            "or a classifier that does not learn the examples by heart; if the supports are disjoint, "
+            "collect labels in the target",
+            SupportWarning,
+            stacklevel=2,
+        )
         weights = np.ones(len(source))
     return torch.from_numpy(weights / weights.mean()).to(x_source)
 
@@ -243,9 +252,9 @@ class TransferBoost(NamedTuple):
 
 def tradaboost(
     x_source: Any,
-    y_source: Int[np.ndarray, " n_source"],
+    y_source: Int[np.ndarray, " n_source"] | Int[Tensor, " n_source"],
     x_target: Any,
-    y_target: Int[np.ndarray, " n_target"],
+    y_target: Int[np.ndarray, " n_target"] | Int[Tensor, " n_target"],
     *,
     make_estimator: Callable[[], Any],
     num_rounds: int = 20,
@@ -262,9 +271,10 @@ def tradaboost(
     Parameters
     ----------
     x_source, x_target
-        Rows of features, arrays or sparse matrices as `make_estimator` takes them.
+        Rows of features: arrays, sparse matrices of SciPy, or tensors on any device. The classifiers get
+        arrays of the same type (float32 for bfloat16, which NumPy lacks) or CSR matrices.
     y_source, y_target
-        0 or 1, both classes in each domain.
+        0 or 1, both classes in each domain; arrays or tensors.
     make_estimator
         Returns a new classifier with `fit(x, y, sample_weight=...)` and `predict`.
     num_rounds
@@ -272,17 +282,23 @@ def tradaboost(
 
     Returns
     -------
-    The classifiers and their vote, `.predict(x)`.
+    The classifiers and their vote, `.predict(x)`, in NumPy. It hands `x` to the classifiers as it is; those
+    of scikit-learn take arrays, sparse matrices and tensors on the CPU.
 
     Raises
     ------
     ValueError
-        If labels are not 0 and 1, a class is missing, or `num_rounds` is below 2.
+        If a domain has no matrix of features, not one label per row, fewer than 2 examples, or a value that
+        is not finite; if the numbers of features differ, labels are not 0 and 1, a class is missing, or
+        `num_rounds` is below 2.
+    TypeError
+        If the features are not numbers.
 
     Notes
     -----
     Weights of source examples only fall: what looked useless in the first rounds never comes back. An error
-    of ½ or more, which the paper excludes, is taken as 0.499, and an error of 0 as 1e-6.
+    of ½ or more, which the paper excludes, is taken as 0.499, and an error of 0 as 1e-6. The last ⌈N/2⌉
+    rounds vote.
 
     Source
     ------
@@ -296,9 +312,13 @@ def tradaboost(
     >>> boosted.predict(x).tolist()
     [0, 0, 0, 0, 1, 1, 1, 1]
     """
-    for name, y in (("y_source", y_source), ("y_target", y_target)):
-        if set(np.unique(y)) != {0, 1}:
-            raise ValueError(f"{name} holds {np.unique(y).tolist()}; expected both classes, 0 and 1")
+    x_source, y_source = _as_arrays("source", x_source, y_source)
+    x_target, y_target = _as_arrays("target", x_target, y_target)
+    if x_source.shape[1] != x_target.shape[1]:
+        raise ValueError(
+            f"x_source has {x_source.shape[1]} features and x_target {x_target.shape[1]}; expected the same "
+            "number: describe both domains by the same columns"
+        )
     if num_rounds < 2:
         raise ValueError(f"num_rounds is {num_rounds}; expected at least 2")
     n_source = len(y_source)
@@ -319,10 +339,47 @@ def tradaboost(
     return TransferBoost(estimators, betas, np.array(history))
 
 
-def _stack(first: Any, second: Any) -> Any:
-    """Return the rows of two arrays, or of two sparse matrices, one after the other."""
-    if isinstance(first, np.ndarray):
-        return np.concatenate([first, second])
-    from scipy.sparse import vstack
+def _as_arrays(domain: str, x: Any, y: Any) -> tuple[Any, np.ndarray]:
+    """Return the rows of a domain, an array or a CSR matrix, and their labels; raise unless they fit."""
+    from scipy.sparse import issparse
 
-    return vstack([first, second]).tocsr()
+    x, y = (_on_cpu(part) if isinstance(part, Tensor) else part for part in (x, y))
+    x, y = x.tocsr() if issparse(x) else np.asarray(x), np.asarray(y)
+    if x.ndim != 2 or x.shape[1] == 0:
+        raise ValueError(
+            f"x_{domain} has shape {x.shape}; expected one row per example and at least one feature (flatten "
+            "images with .reshape(len(x), -1))"
+        )
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"x_{domain} holds {x.dtype}; expected numbers: encode text and categories first")
+    if y.shape != x.shape[:1]:
+        raise ValueError(
+            f"x_{domain} has {x.shape[0]} rows and y_{domain} shape {y.shape}; expected one label per row"
+        )
+    if len(y) < 2:
+        raise ValueError(
+            f"the {domain} has {len(y)} labelled examples; expected at least 2, one of each class: label more"
+        )
+    num_bad = np.count_nonzero(~np.isfinite(x.data if issparse(x) else x))
+    if num_bad:
+        raise ValueError(f"x_{domain} has {num_bad} NaN or infinite values; repair or drop their rows")
+    if set(np.unique(y)) != {0, 1}:
+        raise ValueError(
+            f"y_{domain} holds {np.unique(y).tolist()}; expected both classes, 0 and 1: recode the labels, "
+            "or label examples of the missing class"
+        )
+    return x, y
+
+
+def _on_cpu(x: Tensor) -> np.ndarray:
+    """Return a tensor as an array; NumPy has no bfloat16."""
+    return (x.float() if x.dtype == torch.bfloat16 else x).detach().cpu().numpy()
+
+
+def _stack(first: Any, second: Any) -> Any:
+    """Return the rows of two arrays or sparse matrices, one after the other."""
+    from scipy.sparse import issparse, vstack
+
+    if issparse(first) or issparse(second):
+        return vstack([first, second]).tocsr()
+    return np.concatenate([first, second])

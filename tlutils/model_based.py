@@ -181,9 +181,14 @@ def load_matching(
     Warns
     -----
     UserWarning
-        If a tensor was left out because its shape differs. Name the parts you want in `only`, and there is
-        no warning. ``load_state_dict(state, strict=False)`` stops at another shape and says nothing of names
-        that match nowhere; with all names wrong it loads nothing and the network stays random.
+        If a tensor was left out because its shape differs, or because its name stands on one side only: the
+        network keeps a value that it had, or the state holds one that goes nowhere. Where parts are named
+        in `only`, the others count for nothing, and are no reason to warn.
+
+    Notes
+    -----
+    ``load_state_dict(state, strict=False)`` stops at another shape and says nothing of names that match
+    nowhere; with all names wrong it loads nothing and the network stays random.
 
     Examples
     --------
@@ -213,10 +218,15 @@ def load_matching(
         for name in known
         if name not in fitting
     )
-    if mismatched:
+    asked = [name for name in own if only is None or _is_under(name, only)]
+    missing, extra = ([n for n in asked if n not in state], [n for n in wanted if n not in own])
+    texts = [f"the shape differs: {'; '.join(mismatched)}"] if mismatched else []
+    texts += [f"{_first_few(missing)} of the network keep the values they had"] if missing else []
+    texts += [f"{_first_few(extra)} of the state go nowhere"] if extra else []
+    if texts:
         warnings.warn(
-            f"not loaded, because the shape differs: {'; '.join(mismatched)}. "
-            "If that is meant, say which parts to load with only=.",
+            f"{len(fitting)} tensors were loaded; {'; '.join(texts)}. If that is meant, say which parts to "
+            "load with only=; if not, rename the keys of the state dict so that they agree.",
             stacklevel=2,
         )
     return LoadReport(
@@ -225,6 +235,11 @@ def load_matching(
         mismatched=mismatched,
         untouched=tuple(name for name in own if name not in fitting),
     )
+
+
+def _first_few(names: Sequence[str]) -> str:
+    """Return how many names there are, and the first three of them."""
+    return f"{len(names)} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
 
 
 def parameter_groups(model: nn.Module, learning_rates: Mapping[str, float]) -> list[dict[str, Any]]:

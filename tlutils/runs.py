@@ -272,7 +272,8 @@ def train_or_replay(
     Notes
     -----
     A stale run gives a `StaleRunWarning` to a reader. ``TLUTILS_STORE=1`` stores a live run;
-    ``TLUTILS_SMOKE=1`` also runs ``train(config.quick())`` before a replay and drops its result.
+    ``TLUTILS_SMOKE=1`` also runs ``train(config.quick())`` before a replay and drops its result, once for
+    runs that differ only in their seeds.
     """
     digest, settings = code_digest(train), asdict(config)
     if is_live(name) if live is None else live:
@@ -284,13 +285,25 @@ def train_or_replay(
             raise RunError(message)
         warnings.warn(message, StaleRunWarning, stacklevel=2)
     if os.environ.get("TLUTILS_SMOKE"):
-        from IPython.utils.capture import capture_output
-
-        with capture_output():  # stored outputs hold no progress bars
-            train(config.quick())
+        _smoke(train, config.quick(), digest)
     minutes = run.provenance["duration_s"] / 60
     print(f"replayed {name}: trained on {run.provenance['environment']['device']} in {minutes:.1f} min")
     return run
+
+
+_smoked: set[str] = set()
+
+
+def _smoke(train: Callable[[Any], Outcome], quick: Any, digest: str) -> None:
+    """Train a few steps and drop the result, unless this kernel has done so with other seeds."""
+    from IPython.utils.capture import capture_output
+
+    settings = {name: value for name, value in asdict(quick).items() if name not in ("seed", "seeds")}
+    key = json.dumps([digest, settings])
+    if key not in _smoked:
+        _smoked.add(key)
+        with capture_output():  # stored outputs hold no progress bars
+            train(quick)
 
 
 def _data_digest(dataset: str) -> str:

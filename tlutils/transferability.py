@@ -170,7 +170,9 @@ def log_evidence(features: Float[Tensor, "n num_features"], labels: Int[Tensor, 
 
     Notes
     -----
-    There is no intercept, as in the paper. One singular value decomposition serves all classes.
+    There is no intercept, as in the paper. One singular value decomposition serves all classes. The paper's
+    fixed-point steps end at a local maximum of the evidence; on a few small random samples it lay up to 0.04
+    below the largest one.
 
     Source
     ------

@@ -50,13 +50,15 @@ class _Joined(nn.Module):
 
     def join(self, x: Tensor, prepared: Sequence[Tensor]) -> Tensor:
         """Return the target's logits for images and the source features that go with them."""
-        handles = []
+        handles = [self.target.register_forward_hook(_logits_alone)]
         try:
             for (name, kind), mapping, features in zip(self.places, self.mappings, prepared, strict=True):
                 layer, added = self.target.get_submodule(name), mapping(features)
                 if kind == "vector":
                     handles.append(
-                        layer.register_forward_pre_hook(lambda _m, inputs, a=added: (inputs[0] + a,))
+                        layer.register_forward_pre_hook(
+                            lambda _m, inputs, a=added: (inputs[0] + _at_every_place(a, inputs[0]),)
+                        )
                     )
                 else:
                     handles.append(layer.register_forward_hook(lambda _m, _i, out, a=added: out + a))
@@ -88,13 +90,14 @@ class TransferredFeatures(nn.Module):
         A network, or the name of one of torchvision's, which is then loaded with its ImageNet weights
         (`pretrained.load`). It is put into evaluation mode and never changed.
     target_model
-        A network, or the name of one of torchvision's, which then starts from random weights. It is
-        trained in place.
+        A network, or the name of one of torchvision's, which then starts from random weights, without the
+        auxiliary heads of GoogLeNet and Inception v3. It is trained in place.
     layers
         Names of layers of the source. A dictionary, source layer → target layer, for ``"layerwise"`` says
         where each enters; otherwise that is the last target layer of the nearest resolution.
     mapping
-        ``"linear"``: all layers, as one vector, through one matrix to the input of the target's head.
+        ``"linear"``: all layers, as one vector, through one matrix to the input of the target's head (where
+        that is a convolution, as in SqueezeNet, at every place).
         ``"conv"``: all layers, as maps of one size, through one 1×1 convolution to the target's last map.
         ``"layerwise"``: each layer through a 1×1 convolution of its own to a layer of its resolution.
     num_classes
@@ -118,9 +121,10 @@ class TransferredFeatures(nn.Module):
     TypeError
         If `layers` is one string, or the target has no head that `heads.find_heads` finds.
     ValueError
-        If a layer or mapping is unknown (with the nearest names), a target layer is called more than once,
-        both networks are one object, images of this shape do not fit a network, or a GPU is demanded where
-        none is.
+        If a layer or mapping is unknown (with the nearest names), a source layer gives maps with the channels
+        last (as inside a Swin transformer), a target layer gives no map or is called more than once, both
+        networks are one object, images of this shape do not fit a network, or a GPU is demanded where none
+        is.
     downloads.DatasetError
         If ImageNet weights are asked for and cannot be had.
 
@@ -188,22 +192,26 @@ class TransferredFeatures(nn.Module):
             _run_scaled(self.source, self.source_scale, x)
         if missing := [name for name in self.layers if name not in given]:
             raise ValueError(f"the source's forward pass never calls {missing}; choose other layers")
+        self._check_layout(given, x)
         if wanted:
             check_layers(target, list(wanted.values()))
-        maps, calls = maps_of(target.cpu(), _scaled(target, scale, x))
-        head = find_heads(target)[0]
+        head, seen = find_heads(target)[0], _scaled(target.cpu(), scale, x)
         if self.mapping == "linear":
+            with in_evaluation(target):
+                run_network(target, seen)
             plan = [(self.layers, head, (target.get_submodule(head).weight.shape[1],))]
         elif self.mapping == "conv":
-            last = next(name for name in reversed(maps) if calls[name] == 1)
+            maps, _ = _places(target, seen, head)
+            last = [*maps][-1]
             plan = [(self.layers, last, maps[last])]
         else:
+            maps, calls = _places(target, seen, head)
             places = {n: wanted.get(n) or nearest_map(given[n], maps, calls) for n in self.layers}
             for place in places.values():
-                if place not in maps or calls[place] != 1:
+                if place not in maps:
                     raise ValueError(
-                        f"the target's layer {place!r} gives no map, or is called {calls.get(place, 0)} "
-                        f"times; choose among {[name for name in maps if calls[name] == 1]}"
+                        f"the target's layer {place!r} gives no map of (channels, height, width) before the "
+                        f"head, or is called {calls.get(place, 0)} times; choose among {[*maps]}"
                     )
             plan = [((n,), place, maps[place]) for n, place in places.items()]
         mappings, connections = [], []
@@ -215,6 +223,17 @@ class TransferredFeatures(nn.Module):
         self.connections = tuple(connections)
         self._places = [shape for _, _, shape in plan]
         return mappings
+
+    def _check_layout(self, given: Mapping[str, Tensor], x: Tensor) -> None:
+        """Raise ValueError where a source layer gives maps whose channels come last."""
+        for name, features in given.items():
+            if features.ndim == 4 and not _is_map(features.shape[1:], self.image_shape):
+                maps, _ = maps_of(self.source, _scaled(self.source, self.source_scale, x))
+                raise ValueError(
+                    f"the source's layer {name!r} gives {tuple(features.shape[1:])} for images of "
+                    f"{self.image_shape}; expected (channels, height, width), or one vector. Choose among "
+                    f"{[other for other, shape in maps.items() if _is_map(shape, self.image_shape)]}"
+                )
 
     def train(self, mode: bool = True) -> TransferredFeatures:
         """Set the mode of the part that learns; the source stays in evaluation mode."""
@@ -366,11 +385,55 @@ def _run_scaled(model: nn.Module, scale: nn.Module, x: Tensor) -> Tensor:
     return run_network(model, _scaled(model, scale, x))
 
 
+def _logits_alone(_network: nn.Module, _inputs: Any, outputs: Any) -> Tensor:
+    """Leave out what auxiliary heads say during training; a hook."""
+    return getattr(outputs, "logits", outputs)
+
+
+def _at_every_place(added: Tensor, features: Tensor) -> Tensor:
+    """Shape what enters a head so that it is added at every place of maps, where the head takes maps."""
+    return added.view(*added.shape, *[1] * (features.ndim - added.ndim))
+
+
+def _is_map(shape: Sequence[int], image_shape: Sequence[int]) -> bool:
+    """Say whether a shape reads (channels, height, width) rather than (height, width, channels).
+
+    Height and width must stand to each other as those of the images do; where they are not equal, up to the
+    rounding of one. As many channels as columns deceive it.
+    """
+    height, width = image_shape[-2:]
+    return abs(shape[-2] - shape[-1] * height / width) <= (height != width)
+
+
+def _places(target: nn.Module, x: Tensor, head: str) -> tuple[dict[str, tuple[int, ...]], dict[str, int]]:
+    """Return the maps before the head that mapped features can be added to, in order, and the calls.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    maps, calls = maps_of(target, x)
+    names = [*maps]
+    before = names[: names.index(head)] if head in names else names  # SqueezeNet's head gives a map, too
+    found = {n: maps[n] for n in before if calls[n] == 1 and _is_map(maps[n], x.shape[1:])}
+    if not found:
+        raise ValueError(
+            f"{type(target).__name__} gives no map of (channels, height, width) larger than 1×1 before its "
+            "head that is called once; use mapping='linear'"
+        )
+    return found, calls
+
+
 def _fresh(name: str, seed: int) -> nn.Module:
-    """Return torchvision's network `name` with random weights."""
+    """Return torchvision's network `name` with random weights, without auxiliary heads: no loss is theirs."""
     pretrained.describe(name)
     with seeded(seed):
-        return pretrained.build(name)
+        model = pretrained.build(name)
+    for auxiliary in find_heads(model)[1:]:
+        setattr(model, auxiliary.partition(".")[0], None)
+        model.aux_logits = False
+    return model
 
 
 def _labelled(part: Labelled | Iterable, num_classes: int) -> Labelled:

@@ -30,10 +30,9 @@ def blocks(rows: Sequence[Layer]) -> list[Layer]:
         elif not any(earlier.kind == "Linear" for earlier in merged):
             waiting.append(row)
             if row.kind == "MaxPool2d":
-                sizes = (sum(getattr(part, field) for part in waiting) for field in COSTS)
-                merged.append(
-                    replace(row, name=f"block {len(merged) + 1}", **dict(zip(COSTS, sizes, strict=True)))
-                )
+                sizes = {field: sum(getattr(part, field) for part in waiting) for field in COSTS}
+                kind = f"{sum(part.kind == 'Conv2d' for part in waiting)}×Conv2d"
+                merged.append(replace(row, name=f"block {len(merged) + 1}", kind=kind, **sizes))
                 waiting = []
     return merged
 

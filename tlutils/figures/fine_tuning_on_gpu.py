@@ -15,9 +15,10 @@ from torch import Tensor
 
 from tlutils.metrics import confusion_matrix
 from tlutils.plotting import COLOURS, DASHES, confusion, percent_axis
+from tlutils.repeats import mean_interval
 from tlutils.training_memory import MemoryBill
 
-__all__ = ["cost_lines", "learning_curves", "memory_lab", "mistakes", "rate_curves"]
+__all__ = ["cost_lines", "learning_curves", "memory_lab", "mistakes", "rate_curves", "training_lines"]
 
 GIGABYTE = 1e9
 
@@ -130,6 +131,37 @@ def cost_lines(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         if not cost:
             cost = f"{row['step_s']:9.2f} {row['first_step_s']:11.1f} {row['peak_bytes'] / 1e6:8.0f}"
         lines.append(f"{row['name']:25} {cost}")
+    return "\n".join(lines)
+
+
+def training_lines(results: Sequence[Mapping[str, Any]]) -> str:
+    """Return trainings as text, by epoch training loss and held-out accuracy, then accuracy on test images.
+
+    Parameters
+    ----------
+    results
+        One training each: ``way``, ``accuracy`` on test images, and as ``history`` a list of epochs with
+        ``train loss`` and held-out ``accuracy``. Those of one way are averaged; several have an interval.
+    """
+    titles = ("training loss by epoch", "held out, in %", "test, in %")
+    width = max(len(result["way"]) for result in results)
+    num_epochs = len(results[0]["history"])
+    spaces = (max(len(titles[0]), 5 * num_epochs - 1), max(len(titles[1]), 4 * num_epochs - 1))
+
+    def line(name: str, losses: str, held_out: str, test: str) -> str:
+        return f"{name:{width}}  {losses:{spaces[0]}}  {held_out:{spaces[1]}}  {test}"
+
+    lines = [line("", *titles)]
+    for way in dict.fromkeys(result["way"] for result in results):
+        alike = [result for result in results if result["way"] == way]
+        losses, held_out = (
+            np.mean([[look[key] for look in result["history"]] for result in alike], axis=0)
+            for key in ("train loss", "accuracy")
+        )
+        by_epoch = (" ".join(f"{x:4.2f}" for x in losses), " ".join(f"{100 * x:3.0f}" for x in held_out))
+        test = [100 * result["accuracy"] for result in alike]
+        told = f"{mean_interval(test):.0f}" if len(test) > 1 else f"{test[0]:.0f}, trained once"
+        lines.append(line(way, *by_epoch, told))
     return "\n".join(lines)
 
 

@@ -54,12 +54,24 @@ def trial_table(results: Results) -> str:
     return "\n".join(lines)
 
 
-def difference_table(settings: Mapping[str, Results], methods: Sequence[str], reference: str) -> str:
-    """Return accuracies in percent and, in points, paired differences from `reference`, as text."""
-    lines = [f"{'accuracy in %':15}" + "".join(f"{name:>22}" for name in settings)]
+def difference_table(
+    settings: Mapping[str, Results],
+    methods: Sequence[str],
+    reference: str,
+    costs: Mapping[str, Mapping[str, float]] | None = None,
+) -> str:
+    """Return accuracies in percent and, in points, paired differences from `reference`, as text.
+
+    `costs`, label → method → number, stand in columns of their own beside the accuracies.
+    """
+    costs = costs or {}
+    widths = {name: max(len(name) + 2, 8) for name in costs}
+    heads = "".join(f"{name:>22}" for name in settings) + "".join(f"{n:>{w}}" for n, w in widths.items())
+    lines = [f"{'accuracy in %':15}{heads}"]
     for method in methods:
         means = [mean_interval(per_seed(results, method=method)).mean for results in settings.values()]
-        lines.append(f"{method:15}" + "".join(f"{100 * mean:22.1f}" for mean in means))
+        beside = "".join(f"{found[method]:{widths[name]}.2f}" for name, found in costs.items())
+        lines.append(f"{method:15}" + "".join(f"{100 * mean:22.1f}" for mean in means) + beside)
     lines.append(f"points against {reference}")
     for method in (name for name in methods if name != reference):
         pairs = [[100 * np.array(per_seed(results, method=m)) for m in (method, reference)]
