@@ -224,6 +224,13 @@ def test_an_error_in_a_worker_is_named(tmp_path):
         launch(distributed.main, ["--out", str(tmp_path), "--global-batch-size", "33"])
 
 
+def test_a_failing_worker_leaves_no_error_file_that_could_be_half_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    with pytest.raises(ValueError, match="num_steps is 0"):
+        alone(tmp_path, "--num-steps", "0")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_program_in_a_file_runs_and_time_has_an_end(tmp_path):
     program = tmp_path / "sleep.py"

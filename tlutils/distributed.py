@@ -29,7 +29,6 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Int
 from torch import Tensor, nn
-from torch.distributed.elastic.multiprocessing.errors import record
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
@@ -266,7 +265,9 @@ def _crash(where: str, step: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@record  # an exception in a worker then reaches torchrun's report with its traceback
+# Without torchrun's decorator `record`: it writes a failing worker's error into a file, and where that worker is
+# ended while it writes (because another was killed), torchrun fails on the half-written file and says nothing of
+# the one that was killed.
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train a small network on the 8×8 digits in every process that torchrun starts.
 
