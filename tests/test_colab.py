@@ -57,6 +57,7 @@ def new_environment(folder: Path) -> tuple[Path, dict[str, str]]:
         "PIP_NO_INDEX": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "OMP_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",  # two kernels share the processors: who waits must not spin
         "TLUTILS_LIVE": "none",
     }
     return python, variables

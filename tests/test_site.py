@@ -18,6 +18,8 @@ SITE = ROOT / "_build" / "html"
 TOC = ROOT / "_toc.yml"
 PAGES = [f"{name}.html" for name in site_checks.toc_files(TOC)]
 CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
+API = [page for page in PAGES if page.startswith("book/api/")]
+OPENED = [*PAGES, "search.html", "genindex.html"]
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +87,23 @@ def test_every_image_has_text(site):
     assert site_checks.images_without_text(site) == []
 
 
-@pytest.mark.parametrize("page", [*PAGES, "search.html", "genindex.html"])
-@pytest.mark.parametrize(("width", "scheme"), [(1600, "light"), (360, "dark")])
+@pytest.mark.parametrize(
+    ("page", "width", "scheme"),
+    [(page, 360, "dark") for page in OPENED]
+    # The pages of the API are one page with other docstrings: what is too wide shows in the narrow window,
+    # and one of them shows the colours of the other scheme.
+    + [(page, 1600, "light") for page in OPENED if page not in API[1:]],
+)
 def test_the_browser_finds_no_fault(browser, address, page, width, scheme):
     faults = site_checks.browser_faults(browser, f"{address}/{page}", width=width, scheme=scheme)
 
     assert {kind: found for kind, found in faults.items() if found} == {}
 
 
-@pytest.mark.parametrize("page", [*PAGES, "search.html", "genindex.html", "index.html"])
-def test_every_page_names_its_language(site, page):
-    assert site_checks.soup(site / page).html["lang"] == "en"
+def test_every_page_names_its_language(site):
+    for page in [*OPENED, "index.html"]:
+        start = (site / page).read_text(encoding="utf-8")[:400]
+        assert re.search(r"<html[^>]* lang=\"en\"", start), page
 
 
 @pytest.mark.parametrize("page", [PAGES[0], CHAPTERS[0], "search.html"])

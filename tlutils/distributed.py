@@ -265,9 +265,9 @@ def _crash(where: str, step: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-# Without torchrun's decorator `record`: it writes a failing worker's error into a file, and where that worker is
-# ended while it writes (because another was killed), torchrun fails on the half-written file and says nothing of
-# the one that was killed.
+# Without torchrun's decorator `record`: it writes a failing worker's error into a file, and where that worker
+# is ended while it writes (because another was killed), torchrun fails on the half-written file and says
+# nothing of the one that was killed.
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train a small network on the 8×8 digits in every process that torchrun starts.
 
