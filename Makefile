@@ -19,8 +19,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 	  { echo "Python 3.11 or newer is needed; $(PYTHON3) is $$($(PYTHON3) --version). Try: make PYTHON3=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "installing into $(VENV) (once; some minutes)"
 	@$(PYTHON3) -m venv $(VENV)
-	@# Bytecode is made at the first import, of what is imported: half a minute less than of everything now.
-	@$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
+	@$(BIN)/pip install --quiet --requirement requirements.txt
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

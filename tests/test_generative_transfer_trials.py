@@ -93,10 +93,12 @@ def test_unknown_digits_are_named():
         trials.painted_trial("drawn", moves=False, seed=0, num_steps=2)
 
 
-def test_each_painter_paints_a_fifth(small_pair):
-    train, _ = trials._painted_by_all(20)
+@pytest.mark.parametrize("painters", [trials.PAINTERS, (3, 1)])
+def test_the_painters_take_turns(small_pair, painters):
+    train, _ = trials._painted_by_all(painters, 20)
     added = (train.x - small_pair.source.train.x[:20]).clamp(min=0).flatten(1).amax(dim=1)
-    assert torch.allclose(added, 0.01 * (torch.arange(20) % 5), atol=1e-6)
+    wanted = torch.tensor([painters[i % len(painters)] for i in range(20)])
+    assert torch.allclose(added, 0.01 * wanted, atol=1e-6)
     assert torch.equal(train.y, small_pair.source.train.y[:20])
 
 
@@ -109,6 +111,8 @@ def test_a_loss_of_information_raises_it():
     assert with_loss[-1]["information"] > without[-1]["information"]
     with pytest.raises(ValueError, match="weight is -1"):
         trials.all_painters_trial(-1.0, seed=0, num_steps=2)
+    with pytest.raises(ValueError, match="at least one translator"):
+        trials.all_painters_trial(0.0, seed=0, num_steps=2, painters=())
 
 
 def test_the_rule_never_reads_the_truth():

@@ -55,6 +55,9 @@ def small_game(reader=None, buffers=None, **weights):
     return CycleGame(*players, reader=reader, buffers=buffers, **weights)
 
 
+LOSSES = ("adversarial_target", "adversarial_source", "cycle", "identity", "semantic")
+
+
 class TestTranslator:
     @pytest.mark.parametrize(("size", "channels"), [(16, (1, 1)), (28, (1, 3)), (32, (3, 1)), (64, (3, 3))])
     def test_changes_channels_and_keeps_the_size(self, size, channels):
@@ -161,21 +164,22 @@ class TestGame:
     def test_losses_by_hand(self):
         found = {k: v.item() for k, v in self.game(semantic=1.0).losses(self.batch).items()}
         # G(x) = 3, 5 and F(x) = 5, 15; the critic of the target scores x, that of the source x / 2
-        assert found["adversarial"] == pytest.approx(((3 - 1) ** 2 + (5 - 1) ** 2 + 1.5**2 + 6.5**2) / 2)
+        assert found["adversarial_target"] == pytest.approx(((3 - 1) ** 2 + (5 - 1) ** 2) / 2)
+        assert found["adversarial_source"] == pytest.approx((1.5**2 + 6.5**2) / 2)
         assert found["cycle"] == pytest.approx(3 + 3)  # there and back moves everything by 2 - 5
         assert found["identity"] == pytest.approx(2 + 5)
         wanted = torch.log_softmax(torch.tensor([0.0, 1.0]), dim=0)
         assert found["semantic"] == pytest.approx(-wanted.mean().item())
 
     def test_the_generators_loss_is_their_weighted_sum(self):
-        game = self.game(adversarial=0.5, cycle=2.0, identity=3.0, semantic=4.0)
+        game = self.game(adversarial_target=0.5, adversarial_source=0.7, cycle=2.0, identity=3.0, semantic=4.0)
         losses = game.losses(self.batch)
         by_hand = sum(w * losses[name] for name, w in game.weights.items())
         assert game.generator_loss(self.batch, new_generator(0)).item() == pytest.approx(by_hand.item())
 
-    @pytest.mark.parametrize("name", ["adversarial", "cycle", "identity", "semantic"])
+    @pytest.mark.parametrize("name", LOSSES)
     def test_a_loss_without_weight_is_left_out(self, name):
-        weights = dict.fromkeys(("adversarial", "cycle", "identity", "semantic"), 1.0) | {name: 0.0}
+        weights = dict.fromkeys(LOSSES, 1.0) | {name: 0.0}
         assert {*self.game(**weights).losses(self.batch)} == {*weights} - {name}
 
     def test_the_discriminators_turn_by_hand(self):
@@ -302,13 +306,13 @@ def test_the_chapter_writes_the_same_game():
     shown = chapters.definitions(chapters.ROOT / "chapters" / "cyclegan.ipynb")["CycleGame"]
     exec(compile(ast.unparse(shown), "CycleGame", "exec"), scope)
     reader, batch = lenet(image_size=16), Batch(images(6), torch.arange(6), images(5, seed=1))
-    weights = {"adversarial": 1.0, "cycle": 10.0, "identity": 0.5, "semantic": 2.0}
+    weights = {"cycle": 10.0, "identity": 0.5, "semantic": 2.0}
     for keeps in (False, True):
         buffers = [[ImageBuffer(4, (1, 16, 16)) for _ in range(2)] if keeps else None for _ in range(2)]
         ours = small_game(reader, buffers[0] and tuple(buffers[0]), **weights)
         players = [*ours.generator.values(), ours.discriminator["target"], ours.discriminator["source"]]
         stores = buffers[1] and dict(zip(("target", "source"), buffers[1], strict=True))
-        theirs = scope["CycleGame"](*players, [*weights.values()], reader, stores)
+        theirs = scope["CycleGame"](*players, [1.0, *weights.values()], reader, stores)
         for seed in range(3):
             turns = [game.discriminator_turn(batch, new_generator(seed)) for game in (ours, theirs)]
             assert torch.allclose(turns[0].loss, turns[1].loss)

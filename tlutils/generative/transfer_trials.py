@@ -33,7 +33,7 @@ __all__ = [
 
 NUM_LOOKS = 10
 NUM_HELD_OUT = 2000
-NUM_PAINTERS = 5
+PAINTERS = (0, 1, 2, 3, 4)
 
 
 @cache
@@ -191,28 +191,32 @@ def painted_trial(digits: str, moves: bool, seed: int, num_steps: int) -> dict[s
 
 
 @cache
-def _painted_by_all(num_digits: int) -> tuple[Labelled, Labelled]:
-    """Return training digits of MNIST and 2000 held-out ones, each painted by one of the five translators."""
+def _painted_by_all(painters: tuple[int, ...], num_digits: int) -> tuple[Labelled, Labelled]:
+    """Return training digits of MNIST and 2000 held-out ones, each painted by one of the translators."""
     source, painted = _pair().source, []
     for data in (_first(source.train, num_digits), _first(source.validation, NUM_HELD_OUT)):
         x = data.x.clone()
-        for painter in range(NUM_PAINTERS):
-            x[painter::NUM_PAINTERS] = paint(painter, data.x[painter::NUM_PAINTERS])
+        for turn, painter in enumerate(painters):
+            x[turn :: len(painters)] = paint(painter, data.x[turn :: len(painters)])
         painted.append(Labelled(x, data.y, 10))
     return tuple(painted)
 
 
-def all_painters_trial(weight: float, seed: int, num_steps: int) -> dict[str, Any]:
-    """Train a reader of moved digits that all five translators have painted, and look at it ten times.
+def all_painters_trial(
+    weight: float, seed: int, num_steps: int, painters: tuple[int, ...] = PAINTERS
+) -> dict[str, Any]:
+    """Train a reader of moved digits that several translators have painted in turn; look at it ten times.
 
     Parameters
     ----------
     weight
         Factor of a loss term, minus the information of a batch of 64 unlabelled target images; at least 0.
     seed
-        Of the classifier and its training; the translators are the same for all.
+        Of the classifier and its training.
     num_steps
         Steps of 64 digits.
+    painters
+        Seeds of the translators.
 
     Returns
     -------
@@ -221,12 +225,14 @@ def all_painters_trial(weight: float, seed: int, num_steps: int) -> dict[str, An
     Raises
     ------
     ValueError
-        If `weight` is negative.
+        If `weight` is negative or there is no painter.
     """
     if weight < 0:
         raise ValueError(f"weight is {weight}; expected at least 0")
+    if not painters:
+        raise ValueError("painters is empty; expected the seed of at least one translator")
     target, looks, steps = _pair().target, [], itertools.count()
-    train, held_out = _painted_by_all(64 * num_steps)
+    train, held_out = _painted_by_all(painters, 64 * num_steps)
 
     def look(model: nn.Module, step: int) -> None:
         seen = {"held out": evaluate(model, held_out).accuracy}

@@ -205,7 +205,7 @@ class CycleGame(Game):
 
     With translators :math:`G: S \to T` and :math:`F: T \to S`, the translators minimise
 
-    .. math:: \lambda_a \bigl( (D_T(G(x_s)) - 1)^2 + (D_S(F(x_t)) - 1)^2 \bigr)
+    .. math:: \lambda_t (D_T(G(x_s)) - 1)^2 + \lambda_s (D_S(F(x_t)) - 1)^2
         + \lambda_c \bigl( |F(G(x_s)) - x_s| + |G(F(x_t)) - x_t| \bigr)
         + \lambda_i \bigl( |G(x_t) - x_t| + |F(x_s) - x_s| \bigr)
         + \lambda_m \, \mathrm{CE}\bigl( f(G(x_s)), y_s \bigr)
@@ -219,7 +219,7 @@ class CycleGame(Game):
         The translators G and F; afterwards ``generator["to_target"]`` and ``generator["to_source"]``.
     critic_target, critic_source
         Score examples of one domain each.
-    adversarial, cycle, identity, semantic
+    adversarial_target, adversarial_source, cycle, identity, semantic
         The weights :math:`\lambda`, at least 0. A loss of weight 0 is not computed.
     reader
         The classifier f of the semantic loss, trained on the source. It is held still, in evaluation mode.
@@ -244,7 +244,7 @@ class CycleGame(Game):
     >>> game = CycleGame(nn.Linear(2, 2), nn.Linear(2, 2), point_critic(), point_critic())
     >>> history = fit_game(game, torch.zeros(8, 2), x_target=torch.ones(8, 2), num_rounds=1, device="cpu")
     >>> sorted(game.losses(Batch(torch.zeros(8, 2), x_target=torch.ones(8, 2))))
-    ['adversarial', 'cycle', 'identity']
+    ['adversarial_source', 'adversarial_target', 'cycle', 'identity']
     """
 
     def __init__(
@@ -254,7 +254,8 @@ class CycleGame(Game):
         critic_target: nn.Module,
         critic_source: nn.Module,
         *,
-        adversarial: float = 1.0,
+        adversarial_target: float = 1.0,
+        adversarial_source: float = 1.0,
         cycle: float = 10.0,
         identity: float = 5.0,
         semantic: float = 0.0,
@@ -265,7 +266,8 @@ class CycleGame(Game):
         super().__init__(nn.ModuleDict({"to_target": to_target, "to_source": to_source}), critics)
         Game(to_target, critic_source)  # refuses a sigmoid; the line above has looked at the last critic only
         self.weights = {
-            "adversarial": adversarial, "cycle": cycle, "identity": identity, "semantic": semantic
+            "adversarial_target": adversarial_target, "adversarial_source": adversarial_source,
+            "cycle": cycle, "identity": identity, "semantic": semantic,
         }  # fmt: skip
         if min(self.weights.values()) < 0:
             raise ValueError(f"the weights of the losses are {self.weights}; expected none below 0")
@@ -313,8 +315,9 @@ class CycleGame(Game):
         G, F = self.generator["to_target"], self.generator["to_source"]
         fake = self.translated(batch)
         found = {}
-        if self.weights["adversarial"]:
-            found["adversarial"] = sum(_off(self.discriminator[name](fake[name]), 1.0) for name in fake)
+        for domain, images in fake.items():
+            if self.weights[f"adversarial_{domain}"]:
+                found[f"adversarial_{domain}"] = _off(self.discriminator[domain](images), 1.0)
         if self.weights["cycle"]:
             found["cycle"] = functional.l1_loss(F(fake["target"]), x)
             found["cycle"] = found["cycle"] + functional.l1_loss(G(fake["source"]), x_target)
