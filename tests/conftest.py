@@ -8,11 +8,13 @@ import hashlib
 import ipaddress
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jaxtyping
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,14 @@ def data_root() -> Path:
 def same_draws() -> None:
     """Let every test draw the same random numbers each time it runs."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def own_figures() -> Iterator[None]:
+    """Let no test see the style or the open figures of another: a chapter's first cell sets the style."""
+    with mpl.rc_context():
+        yield
+        plt.close("all")
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,11 @@
 """Figures of the chapter `adversarial_game` show what they are given, and the laboratory keeps its axes."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import torch
 
 from tlutils.figures import adversarial_game as figures
 from tlutils.generative import AdversarialHistory
 from tlutils.repeats import Interval
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def test_packing_and_unpacking():

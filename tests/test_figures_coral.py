@@ -2,7 +2,6 @@
 
 import io
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import PIL.Image
@@ -10,13 +9,6 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from tlutils.figures import coral as figures
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def test_class_clouds_tell_classes_apart_and_share_their_axes():

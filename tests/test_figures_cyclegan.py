@@ -1,7 +1,5 @@
 """Figures of the chapter `cyclegan` show what they are given, and the film the round that is asked for."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,13 +8,6 @@ from torch import nn
 from tlutils.domains import Labelled
 from tlutils.figures import cyclegan as figures
 from tlutils.generative import CycleGame, point_critic
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def made_up_film():

@@ -1,19 +1,9 @@
 """Figures of the chapter `deep_alignment` show what they are given, and the laboratory keeps its axes."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from tlutils.figures import deep_alignment as figures
 from tlutils.repeats import Interval
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def training(scale):

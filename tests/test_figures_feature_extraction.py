@@ -1,8 +1,5 @@
 """The figures of the chapter `feature_extraction` show what they are given."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
-import pytest
 import torch
 
 from tlutils.figures import feature_extraction as figures
@@ -11,13 +8,6 @@ from tlutils.repeats import Interval
 
 HALF = Interval(0.5, 0.4, 0.6, 5)
 ROWS = [Layer("one", "Conv2d", (4, 8, 8), 10, 30, 5, 1), Layer("two", "Linear", (3,), 30, 10, 8, 2)]
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def test_shares_add_up_to_one_in_every_panel():

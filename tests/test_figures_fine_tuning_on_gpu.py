@@ -1,20 +1,10 @@
 """Figures of the chapter `fine_tuning_on_gpu` show what they are given."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import torch
 
 from tlutils.figures import fine_tuning_on_gpu as figures
 from tlutils.training_memory import MemoryBill
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def test_rates_are_those_of_the_schedulers():

@@ -1,22 +1,12 @@
 """Figures of the chapter `gan_transfer` show what they are given, and the laboratory keeps its axes."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 import torch
 
 from tlutils.domains import Domain, Labelled, Target, TestSet
 from tlutils.figures import gan_transfer as figures
 from tlutils.repeats import Interval
 from tlutils.runtime import new_generator
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def a_run(offset):

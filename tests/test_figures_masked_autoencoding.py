@@ -1,7 +1,5 @@
 """Figures of the chapter `masked_autoencoding` show what they are given."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
 import torch
 
@@ -10,13 +8,6 @@ from tlutils.repeats import Interval
 from tlutils.runtime import new_generator
 from tlutils.vision_transformer import MaskedAutoencoder, VisionTransformer, patchify
 from tlutils.widgets import static_lab
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 @pytest.fixture

@@ -1,18 +1,8 @@
 """Figures of the chapter `mmd` show the samples that they are given, on comparable axes."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
 from tlutils.figures import mmd as figures
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def test_clouds_share_their_axes_and_the_background():

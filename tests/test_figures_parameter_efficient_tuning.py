@@ -1,19 +1,10 @@
 """Figures of the chapter `parameter_efficient_tuning` show what they are given."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from tlutils.figures import parameter_efficient_tuning as figures
 from tlutils.repeats import Interval
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def around(mean):

@@ -1,7 +1,5 @@
 """Figures of the chapter `wasserstein_gan` show what they are given, and the laboratory keeps its axes."""
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -9,13 +7,6 @@ import torch
 from tlutils.figures import wasserstein_gan as figures
 from tlutils.models import Classifier
 from tlutils.repeats import Interval
-
-
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
 
 
 def test_the_lab_marks_the_shift_on_both_curves():

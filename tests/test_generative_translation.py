@@ -172,7 +172,9 @@ class TestGame:
         assert found["semantic"] == pytest.approx(-wanted.mean().item())
 
     def test_the_generators_loss_is_their_weighted_sum(self):
-        game = self.game(adversarial_target=0.5, adversarial_source=0.7, cycle=2.0, identity=3.0, semantic=4.0)
+        game = self.game(
+            adversarial_target=0.5, adversarial_source=0.7, cycle=2.0, identity=3.0, semantic=4.0
+        )
         losses = game.losses(self.batch)
         by_hand = sum(w * losses[name] for name, w in game.weights.items())
         assert game.generator_loss(self.batch, new_generator(0)).item() == pytest.approx(by_hand.item())

@@ -11,13 +11,6 @@ from tlutils import plotting
 from tlutils.repeats import Interval
 
 
-@pytest.fixture(autouse=True)
-def clean():
-    with mpl.rc_context():
-        yield
-        plt.close("all")
-
-
 def test_style_is_set_only_when_asked_and_shows_on_dark_pages():
     assert not plt.rcParams["figure.constrained_layout.use"], "importing sets nothing"
     plotting.use_style()

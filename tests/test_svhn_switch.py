@@ -8,7 +8,6 @@ import linecache
 import sys
 import types
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -35,13 +34,6 @@ def write_svhn(folder, monkeypatch, num_train):
     monkeypatch.setitem(REGISTRY, "svhn", describe_files(info, folder))
     monkeypatch.setenv("TLUTILS_DATA", str(folder))
     return images, labels
-
-
-@pytest.fixture(autouse=True)
-def own_style():
-    """The chapter sets the style of its figures, and other tests look at what is set."""
-    with mpl.rc_context():
-        yield
 
 
 @pytest.fixture
