@@ -172,11 +172,10 @@ class TestGame:
         assert found["semantic"] == pytest.approx(-wanted.mean().item())
 
     def test_the_generators_loss_is_their_weighted_sum(self):
-        game = self.game(
-            adversarial_target=0.5, adversarial_source=0.7, cycle=2.0, identity=3.0, semantic=4.0
-        )
+        weights = dict(zip(LOSSES, (0.5, 0.7, 2.0, 3.0, 4.0), strict=True))
+        game = self.game(**weights)
         losses = game.losses(self.batch)
-        by_hand = sum(w * losses[name] for name, w in game.weights.items())
+        by_hand = sum(w * losses[name] for name, w in weights.items())
         assert game.generator_loss(self.batch, new_generator(0)).item() == pytest.approx(by_hand.item())
 
     @pytest.mark.parametrize("name", LOSSES)
