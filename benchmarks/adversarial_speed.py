@@ -138,7 +138,10 @@ def compare(x: Tensor, root: Path, repetitions: int, num_rounds: int, width: int
     for name, median in medians.items():
         print(f"{name:30s} {median:8.1f} rounds/s  (from {min(speeds[name]):.1f} to {max(speeds[name]):.1f})")
     ours, bare, tutorial = medians.values()
-    print(f"fit_game / tutorial: {ours / tutorial:.2f}   fit_game / bare limit: {ours / bare:.3f}")
+    print(
+        f"fit_game / tutorial: {ours / tutorial:.2f}   fit_game / bare limit: {ours / bare:.3f}   "
+        f"bare limit / tutorial: {bare / tutorial:.2f}"
+    )
 
 
 def main() -> None:

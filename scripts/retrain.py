@@ -6,6 +6,9 @@ The chapter that owns the runs is executed on a copy, with them live. Each argum
 and --jobs says how many go on at a time: a long chapter can be shared out by its runs. New runs replace the
 stored ones only with --keep (make retrain RUN=chapter/run KEEP=1); then store the chapter's outputs with
 `make execute`.
+
+On a CPU everything is computed in float32, as it was for the stored runs. Elsewhere in the book a CPU with AMX
+trains in bfloat16, which is faster and gives other digits.
 """
 
 from __future__ import annotations
@@ -30,6 +33,11 @@ from tlutils.files import write_atomically
 from tlutils.runs import is_among
 
 STORED = Path(__file__).resolve().parent.parent / "tlutils" / "stored_runs"
+# Python runs a module of this name at its start.
+SITECUSTOMIZE = """\
+import torch
+torch.cpu.get_capabilities = dict  # no AMX: `runtime.autocast_dtype` then chooses float32
+"""
 
 
 def numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
@@ -149,7 +157,9 @@ async def retrain(jobs: list[str], at_once: int, is_kept: bool) -> tuple[int, in
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder) / "stored_runs"
         shutil.copytree(STORED, scratch) if STORED.is_dir() else scratch.mkdir()
-        environment = {"TLUTILS_STORE": "1", "TLUTILS_RUNS": str(scratch)}
+        Path(folder, "sitecustomize.py").write_text(SITECUSTOMIZE, encoding="utf-8")
+        path = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {"TLUTILS_STORE": "1", "TLUTILS_RUNS": str(scratch), "PYTHONPATH": path}
         environment |= {"OMP_NUM_THREADS": "1"} if at_once > 1 else {}
 
         async def do(job: str) -> None:

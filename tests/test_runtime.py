@@ -75,7 +75,8 @@ def test_seeded_leaves_python_and_numpy_alone():
 
 def test_environment_names_what_results_depend_on():
     record = runtime.environment()
-    assert set(record) == {"python", "torch", "torchvision", "device", "threads"}
+    assert set(record) == {"python", "torch", "torchvision", "device", "threads", "precision"}
+    assert record["precision"] in {"float32", "bfloat16", "float16"}
     assert record["torch"] == torch.__version__
     assert runtime.environment_line().startswith(f"device: {runtime.best_device().type}, torch ")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 
 import nbformat
@@ -166,6 +168,21 @@ def test_retrain_takes_whole_chapters_several_at_a_time(small_book, monkeypatch,
         stored = json.loads(path.read_text(encoding="utf-8"))
         assert stored["metrics"] == {"accuracy": 0.75}
         assert stored["provenance"]["environment"]["threads"] == "1"
+        assert stored["provenance"]["environment"]["precision"] == "float32"
+
+
+def test_retrained_runs_are_computed_in_float32_whatever_the_processor(program, tmp_path):
+    """The processor decides in which precision is trained: `retrain` hides what it can do."""
+    (tmp_path / "sitecustomize.py").write_text(program("retrain").SITECUSTOMIZE, encoding="utf-8")
+    code = "import torch; print(torch.cpu.get_capabilities())"
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=os.environ | more, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for more in ({}, {"PYTHONPATH": str(tmp_path)})
+    ]
+    assert found[0] != "{}"
+    assert found[1] == "{}"
 
 
 def test_the_job_that_takes_longest_is_done_first(small_book):

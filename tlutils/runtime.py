@@ -118,6 +118,7 @@ def environment() -> dict[str, str]:
         "torchvision": torchvision.__version__,
         "device": f"{device.type} ({name})",
         "threads": str(torch.get_num_threads()),
+        "precision": str(autocast_dtype(device) or torch.float32).removeprefix("torch."),
     }
 
 

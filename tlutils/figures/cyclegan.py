@@ -220,9 +220,9 @@ def table(
     columns
         Heading → key, factor, format of a number.
     """
-    lines = [f"{'':16}" + "".join(f"{heading:>14}" for heading in columns)]
+    lines = [f"{'':20}" + "".join(f"{heading:>14}" for heading in columns)]
     for name, results in rows.items():
-        line = f"{name:16}"
+        line = f"{name:20}"
         for key, factor, form in columns.values():
             found = mean_interval([factor * result[key] for result in results])
             line += f"{found.mean:>7{form}} ± {found.high - found.mean:<4{form}}"
