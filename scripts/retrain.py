@@ -7,8 +7,8 @@ and --jobs says how many go on at a time: a long chapter can be shared out by it
 stored ones only with --keep (make retrain RUN=chapter/run KEEP=1); then store the chapter's outputs with
 `make execute`.
 
-On a CPU everything is computed in float32, as it was for the stored runs. Elsewhere in the book a CPU with AMX
-trains in bfloat16, which is faster and gives other digits.
+On a CPU everything is computed in float32. Elsewhere in the book a CPU with AMX trains in bfloat16, which is
+faster and gives other digits; a stored run should not depend on that.
 """
 
 from __future__ import annotations
