@@ -81,6 +81,16 @@ def test_weights_load_into_a_model(stored):
     assert torch.equal(model.weight, stored.weights["model"]["weight"])
     with pytest.raises(ValueError, match=r"has weights for \['model'\], not for 'teacher'"):
         stored.load_into(nn.Linear(3, 2), "teacher")
+    with pytest.raises(RuntimeError, match="size mismatch for weight"):
+        stored.load_into(nn.Linear(4, 2))
+
+
+def test_a_training_that_runs_out_of_memory_says_what_to_change():
+    def train_on_too_little(_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(MemoryError, match=r"training 'a/b' ran out of memory on .* smaller batch"):
+        train_or_replay("a/b", train_on_too_little, Config(), live=True)
 
 
 def test_provenance_says_where_a_number_comes_from(stored):

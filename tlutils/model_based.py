@@ -106,6 +106,17 @@ def freeze(module: nn.Module) -> nn.Module:
 def unfreeze(module: nn.Module) -> nn.Module:
     """Make every parameter of `module` trainable and let its statistics follow the batches again.
 
+    Its normalisation layers are then in training mode: call ``module.eval()`` before you predict.
+
+    Parameters
+    ----------
+    module
+        A whole network or a part of it, frozen or not. Changed in place.
+
+    Returns
+    -------
+    The same module.
+
     Examples
     --------
     >>> all(parameter.requires_grad for parameter in unfreeze(freeze(nn.Linear(2, 2))).parameters())

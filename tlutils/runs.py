@@ -99,6 +99,9 @@ class Run:
         ------
         ValueError
             If there are no weights of that name.
+        RuntimeError
+            If the weights are those of another network; says which tensors are missing, superfluous or of
+            another shape.
         """
         if which not in self.weights:
             raise ValueError(f"run {self.name!r} has weights for {[*self.weights]}, not for {which!r}")
@@ -268,6 +271,8 @@ def train_or_replay(
     ------
     RunError
         If a run to be replayed is missing or damaged, or, where ``CI`` is set, stale.
+    MemoryError
+        If a training asks for more memory than the device has; says what to change.
 
     Notes
     -----
@@ -346,7 +351,14 @@ def _train(
     """Train a run, store it if the environment asks for that, and print it beside the stored one."""
     stored = load(name) if name in available() else None
     cpu_before, started = _cpu_seconds(), time.perf_counter()
-    outcome = train(config)
+    try:
+        outcome = train(config)
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(
+            f"training {name!r} ran out of memory on {best_device()}. Take a smaller batch, smaller images "
+            "or a smaller network in its settings, freeze the backbone or checkpoint activations, restart "
+            "the kernel to free what earlier cells hold, or replay the stored run with TLUTILS_LIVE=none."
+        ) from error
     duration_s, cpu_after = time.perf_counter() - started, _cpu_seconds()
     provenance = {
         "name": name,
