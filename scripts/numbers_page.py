@@ -25,7 +25,7 @@ NO_RUNS = "\nNo run is stored yet.\n"
 WIDTH = 66  # characters in a line of settings or results
 MAX_NUMBERS = 20  # of a long list of numbers, so many are printed
 MAX_LETTERS = 120  # of a long text, such as a packed picture, so many are printed
-MAX_LINES = 60  # of a folded block, so many are printed; the file of the run has them all
+MAX_LINES = 40  # of a folded block, so many are printed; the file of the run has them all
 
 
 def duration(seconds: float) -> str:

@@ -210,13 +210,14 @@ def all_painters_trial(
     Parameters
     ----------
     weight
-        Factor of a loss term, minus the information of a batch of 64 unlabelled target images; at least 0.
+        Factor of the loss term, which is the negative information of a batch of 64 unlabelled target images;
+        at least 0.
     seed
         Of the classifier and its training.
     num_steps
         Steps of 64 digits.
     painters
-        Seeds of the translators.
+        Seeds of the translators, stored as ``cyclegan/semantic_<seed>``; digits take them in turn.
 
     Returns
     -------

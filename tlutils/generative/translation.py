@@ -220,7 +220,8 @@ class CycleGame(Game):
     critic_target, critic_source
         Score examples of one domain each.
     adversarial_target, adversarial_source, cycle, identity, semantic
-        The weights :math:`\lambda`, at least 0. A loss of weight 0 is not computed.
+        The weights :math:`\lambda`, at least 0. A loss of weight 0 is not computed. A critic whose
+        adversarial loss has weight 0 is trained all the same.
     reader
         The classifier f of the semantic loss, trained on the source. It is held still, in evaluation mode.
     buffers
