@@ -36,7 +36,8 @@ STORED = Path(__file__).resolve().parent.parent / "tlutils" / "stored_runs"
 # Python runs a module of this name at its start.
 SITECUSTOMIZE = """\
 import torch
-torch.cpu.get_capabilities = dict  # no AMX: `runtime.autocast_dtype` then chooses float32
+can = torch.cpu.get_capabilities
+torch.cpu.get_capabilities = lambda: can() | {"amx_bf16": False}  # `runtime.autocast_dtype` asks for it
 """
 
 
