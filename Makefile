@@ -25,7 +25,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 
 # Written from the stored runs at every build in which one of them, or the program, changed.
 $(NUMBERS): scripts/numbers_page.py $(shell find tlutils/stored_runs -name '*.json' 2>/dev/null) | $(INSTALLED)
-	@$(BIN)/python scripts/numbers_page.py $@
+	@$(BIN)/python scripts/numbers_page.py book
 
 book: $(INSTALLED) $(NUMBERS)  ## build the site from the stored outputs into _build/html
 	@$(BIN)/jupyter-book build . -W --keep-going --quiet
@@ -58,4 +58,4 @@ set-repository: $(INSTALLED)  ## write another address everywhere (SLUG=owner/na
 	@$(BIN)/python scripts/set_repository.py $(SLUG)
 
 clean:  ## remove the built site, not the environment
-	rm -rf _build $(NUMBERS)
+	rm -rf _build $(NUMBERS) book/numbers

@@ -1,6 +1,6 @@
-"""Write the page "where the numbers come from" out of the stored runs.
+"""Write the pages "where the numbers come from" out of the stored runs: a first one, and one per part.
 
-Usage: python scripts/numbers_page.py book/numbers.md [folder of stored runs]
+Usage: python scripts/numbers_page.py book
 """
 
 from __future__ import annotations
@@ -8,24 +8,27 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS, STORED = ROOT / "chapters", ROOT / "tlutils" / "stored_runs"
 
 HEAD = """\
 # Where the numbers come from
 
 Every result in the book is read from a run that is stored with the package. `make retrain RUN=name` trains
 one of them again and prints old and new results side by side; a run whose code or settings have changed since
-it was stored fails the tests. This page is written from the stored runs at every build.
+it was stored fails the tests. These pages are written from the stored runs at every build. A chapter's time is
+the sum over its runs, each on the machine that its entry names.
 """
-NO_RUNS = "\nNo run is stored yet.\n"
+NO_RUNS = "No run is stored yet.\n"
 WIDTH = 66  # characters in a line of settings or results
 MAX_NUMBERS = 20  # of a long list of numbers, so many are printed
 MAX_LETTERS = 120  # of a long text, such as a packed picture, so many are printed
-MAX_LINES = 40  # of a folded block, so many are printed; the file of the run has them all
+MAX_LINES = 200  # of a folded block, so many are printed; the file of the run has them all
 
 
 def duration(seconds: float) -> str:
@@ -126,29 +129,80 @@ def describe(name: str, record: dict[str, Any]) -> str:
     return f"### `{name}`\n\n{table}\n\n" + "\n".join(folds)
 
 
-def chapter_heading(chapter: str) -> str:
-    """Return the heading of a chapter's runs: its title, and a link to it."""
-    path = ROOT / "chapters" / f"{chapter}.ipynb"
-    if not path.is_file():
-        return f"## {chapter}\n"
-    first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
-    title = first.splitlines()[0].lstrip("# ")
-    return f"## {title}\n\nThese runs belong to the chapter {{doc}}`/chapters/{chapter}`.\n"
+def title(chapter: str) -> str:
+    """Return the title of a chapter."""
+    notebook = json.loads((CHAPTERS / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    return "".join(notebook["cells"][0]["source"]).splitlines()[0].lstrip("# ")
 
 
-def page(runs: Path) -> str:
-    """Return the whole page as Markdown."""
-    names = sorted(path.relative_to(runs).with_suffix("").as_posix() for path in runs.rglob("*.json"))
-    parts = [HEAD if names else HEAD + NO_RUNS]
-    for chapter, members in groupby(names, key=lambda name: name.split("/")[0]):
-        parts.append(chapter_heading(chapter))
-        for name in members:
-            record = json.loads((runs / f"{name}.json").read_text(encoding="utf-8"))
-            parts.append(describe(name, record))
-    return "\n".join(parts)
+def parts() -> dict[str, list[str]]:
+    """Return part of the book → its chapters, as `_toc.yml` has them."""
+    listed = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
+    found = {
+        part["caption"]: [entry["file"].removeprefix("chapters/") for entry in part["chapters"]]
+        for part in listed
+        if all(entry["file"].startswith("chapters/") for entry in part["chapters"])
+    }
+    return found
+
+
+def slug(part: str) -> str:
+    """Return the name of the page of a part.
+
+    >>> slug("Examples and features")
+    'examples_and_features'
+    """
+    return part.lower().replace(" ", "_")
+
+
+def section(chapter: str, records: dict[str, dict[str, Any]]) -> str:
+    """Return the section with the runs of one chapter."""
+    head = f"## {title(chapter)}\n\nThese runs belong to the chapter {{doc}}`/chapters/{chapter}`.\n"
+    return "\n".join([head, *(describe(name, record) for name, record in records.items())])
+
+
+def overview(part: str, runs: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Return the rows of one part on the first page: chapters, their runs, how long they took."""
+    rows = [f"## {part}\n", f"The runs one by one: {{doc}}`/book/numbers/{slug(part)}`.\n"]
+    rows += ["| Chapter | Runs | Trained for |", "| --- | --- | --- |"]
+    for chapter, records in runs.items():
+        seconds = sum(record["provenance"]["duration_s"] for record in records.values())
+        rows.append(f"| {title(chapter)} | {len(records)} | {duration(seconds)} |")
+    return "\n".join(rows) + "\n"
+
+
+def pages(stored: Path, book: dict[str, list[str]]) -> dict[str, str]:
+    """Return file name → Markdown: a first page, and one for each part of the book.
+
+    Parameters
+    ----------
+    stored
+        The folder of the stored runs.
+    book
+        Part → chapters. A run whose chapter is in no part is an error: it would be on no page.
+    """
+    found = {chapter: {} for chapters in book.values() for chapter in chapters}
+    for path in sorted(stored.rglob("*.json")):
+        name = path.relative_to(stored).with_suffix("").as_posix()
+        if name.split("/")[0] not in found:
+            raise SystemExit(f"the run {name!r} belongs to no chapter of _toc.yml")
+        found[name.split("/")[0]][name] = json.loads(path.read_text(encoding="utf-8"))
+    first, written = [HEAD], {}
+    for part, chapters in book.items():
+        runs = {chapter: found[chapter] for chapter in chapters if found[chapter]}
+        first.append(overview(part, runs))
+        head = f"# Numbers: {part}\n\nWhat these entries are: {{doc}}`/book/numbers`.\n"
+        sections = [section(chapter, records) for chapter, records in runs.items()] or [NO_RUNS]
+        written[f"numbers/{slug(part)}.md"] = "\n".join([head, *sections])
+    return {"numbers.md": "\n".join(first), **written}
+
+
+def main(book: Path) -> None:
+    """Write the pages, the first one last: it is what `make` looks at."""
+    (book / "numbers").mkdir(exist_ok=True)
+    for name, text in reversed(pages(STORED, parts()).items()):
+        (book / name).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1])
-    stored = Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "tlutils" / "stored_runs"
-    target.write_text(page(stored), encoding="utf-8")
+    main(Path(sys.argv[1]))

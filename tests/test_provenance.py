@@ -68,6 +68,20 @@ def test_code_counts_wherever_it_stands(digest, old, new):
     assert digest(BASE) != digest(BASE.replace(old, new))
 
 
+GUARDED = "from tlutils import guards\nfrom tlutils.guards import has_device\ndef train(x):\n    return x\n"
+
+
+def test_a_check_of_the_input_makes_nothing_stale(digest):
+    """It stops or does nothing: a training that it lets pass gives the same numbers."""
+    checked = GUARDED.replace("    return x", "    guards.has_device(x)\n    return x")
+    assert digest(GUARDED) == digest(checked)
+
+
+@pytest.mark.parametrize("step", ["x = guards.has_device(x)", "print(guards.has_device(x))", "has_device(x)"])
+def test_what_may_be_more_than_a_check_counts(digest, step):
+    assert digest(GUARDED) != digest(GUARDED.replace("    return x", f"    {step}\n    return x"))
+
+
 def test_recursion_ends(digest):
     assert digest("def train(n):\n    return 0 if n == 0 else train(n - 1)\n")
 

@@ -77,15 +77,33 @@ def small_book(program, tmp_path, monkeypatch):
     return execute, retrain, chapters / "small.ipynb", stored / "small" / "run.json"
 
 
-def test_the_page_of_the_numbers_says_where_a_run_comes_from(program, tmp_path):
-    (tmp_path / "small").mkdir()
-    (tmp_path / "small" / "run.json").write_text(json.dumps(RECORD), encoding="utf-8")
+@pytest.fixture
+def numbers(program, small_book, monkeypatch):
+    """The program that writes the pages of the numbers, and the folder of one stored run."""
+    *_, record = small_book
+    record.write_text(json.dumps(RECORD), encoding="utf-8")
+    found = program("numbers_page")
+    monkeypatch.setattr(found, "title", str.capitalize)
+    return found, record.parent.parent
 
-    page = program("numbers_page").page(tmp_path)
 
+def test_the_pages_of_the_numbers_say_where_a_run_comes_from(numbers):
+    program, stored = numbers
+    pages = program.pages(stored, {"First part": ["small"], "Second part": ["large"]})
+
+    assert list(pages) == ["numbers.md", "numbers/first_part.md", "numbers/second_part.md"]
+    assert "/book/numbers/first_part" in pages["numbers.md"]
+    assert "| Small | 1 | 3.3 min |" in pages["numbers.md"]
+    assert "No run is stored yet" in pages["numbers/second_part.md"]
     for fact in ("`small/run`", "0, 1", "mnist", "2026-01-02", "cpu (x86_64)", "3.3 min", "0000000000000000",
                  "run.model.0.safetensors", '"accuracy": 0.5', "0.1235", "80 more"):  # fmt: skip
-        assert fact in page
+        assert fact in pages["numbers/first_part.md"]
+
+
+def test_a_run_of_no_chapter_is_an_error(numbers):
+    program, stored = numbers
+    with pytest.raises(SystemExit, match="'small/run' belongs to no chapter"):
+        program.pages(stored, {"Part": ["large"]})
 
 
 def test_the_page_of_the_numbers_says_how_much_computing_a_run_was(program):
@@ -99,20 +117,23 @@ def test_the_page_of_the_numbers_says_how_much_computing_a_run_was(program):
 def test_a_long_block_of_the_numbers_is_cut(program):
     block = program("numbers_page").folded("Results", {str(i): i for i in range(400)})
 
-    # A line for each number and two for the braces; 40 are kept.
-    assert "362 more lines" in block
-    assert '"38": 38' in block
-    assert '"39": 39' not in block
+    # A line for each number and two for the braces; 200 are kept.
+    assert "202 more lines" in block
+    assert '"198": 198' in block
+    assert '"199": 199' not in block
 
 
-def test_the_page_of_the_numbers_can_be_empty(program, tmp_path):
-    assert "No run is stored yet" in program("numbers_page").page(tmp_path)
+def test_every_stored_run_is_on_a_page_of_its_part(program, tmp_path):
+    numbers = program("numbers_page")
+    numbers.main(tmp_path)
 
-
-def test_every_stored_run_is_on_the_page(program):
-    page = program("numbers_page").page(ROOT / "tlutils" / "stored_runs")
-
-    assert all(f"### `{name}`" in page for name in runs.available())
+    toc = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    written = {path.stem: path.read_text("utf-8") for path in (tmp_path / "numbers").glob("*.md")}
+    assert all(f"- file: book/numbers/{name}\n" in toc for name in written)
+    for part, chapters in numbers.parts().items():
+        here = [name for name in runs.available() if name.split("/")[0] in chapters]
+        assert here
+        assert all(f"### `{name}`" in written[numbers.slug(part)] for name in here)
 
 
 def test_execute_stores_outputs_and_keeps_metadata(small_book, monkeypatch):

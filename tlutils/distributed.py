@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from tlutils import datasets, models
+from tlutils import datasets, guards, models
 from tlutils.domains import Labelled, as_images
 from tlutils.files import write_atomically
 from tlutils.runtime import new_generator, seeded
@@ -203,7 +203,7 @@ def fit_distributed(
     Raises
     ------
     ValueError
-        If a number is out of range, or the checkpoint belongs to another training.
+        If a number is out of range, the device is not there, or the checkpoint belongs to another training.
     FloatingPointError
         If a loss was not finite; found when the losses are averaged, at a checkpoint or at the end.
 
@@ -215,6 +215,7 @@ def fit_distributed(
     for name, value in positive.items():
         if not value > 0:
             raise ValueError(f"{name} is {value}; expected a positive number")
+    guards.has_device(device)
     (rank, size), device = rank_and_size(), torch.device(device)
     model, x, y = model.to(device).train(), train.x.to(device), train.y.to(device)
     parallel = DistributedDataParallel(model) if dist.is_initialized() else model

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tlutils import guards
 from tlutils.runtime import seeded
 
 __all__ = [
@@ -182,7 +183,8 @@ class Standardise(nn.Module):
     Raises
     ------
     ValueError
-        If the lengths differ or a standard deviation is not positive.
+        If the lengths differ or a standard deviation is not positive; in use, if images have another number
+        of channels.
 
     Examples
     --------
@@ -198,6 +200,7 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
 
     def forward(self, x: Float[Tensor, "n channels h w"]) -> Float[Tensor, "n channels h w"]:
+        guards.has_channels(x, len(self.mean))
         return (x - self.mean) / self.std
 
 

@@ -14,25 +14,34 @@ from types import CodeType, ModuleType
 
 __all__ = ["code_digest", "normalised_source"]
 
+NO_PART = {"tlutils.guards", __name__}  # of a digest
+
 
 def normalised_source(source: str) -> str:
-    """Return Python source as its syntax tree says it: without comments, docstrings and layout.
+    """Return Python source as its syntax tree says it: without comments, docstrings, layout and guards.
 
     Two texts that differ only in these give the same result, so that neither rewording a docstring nor a
-    formatter makes a stored run stale.
+    formatter makes a stored run stale, nor a check of the input (`guards`) that all its inputs pass.
 
     Examples
     --------
-    >>> normalised_source("def f(x):\\n    '''Say.'''\\n    return (x,)  # why\\n")
+    >>> normalised_source("def f(x):\\n    '''Say.'''\\n    guards.check(x)\\n    return (x,)  # why\\n")
     'def f(x):\\n    return (x,)'
     """
     tree = ast.parse(textwrap.dedent(source))
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef | ast.Module) and (
-            ast.get_docstring(node) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef | ast.Module):
+            words = ast.get_docstring(node) is not None
+            node.body = [step for step in node.body[words:] if not _is_guard(step)] or [ast.Pass()]
     return ast.unparse(tree)
+
+
+def _is_guard(statement: ast.stmt) -> bool:
+    """Say whether a statement is ``guards.name(...)`` by itself, so that nothing is done with its result."""
+    match statement:
+        case ast.Expr(ast.Call(ast.Attribute(ast.Name("guards")))):
+            return True
+    return False
 
 
 def code_digest(function: Callable) -> str:
@@ -94,13 +103,13 @@ def _source(item: Callable) -> str:
 def _is_ours(item: object, home: str) -> bool:
     """Say whether `item` is a function or class of tlutils or of the module `home`.
 
-    This module is left out: `repeats.sweep` asks it for names of files, and how a digest is made does not
-    change what a training gives.
+    This module and `guards` are left out: `repeats.sweep` asks this one for names of files, and neither how
+    a digest is made nor a check that passed changes what a training gives.
     """
     if not (inspect.isfunction(inspect.unwrap(item) if callable(item) else item) or inspect.isclass(item)):
         return False
     module = getattr(item, "__module__", "") or ""
-    return module == home or (module.split(".")[0] == "tlutils" and module != __name__)
+    return module == home or (module.split(".")[0] == "tlutils" and module not in NO_PART)
 
 
 def _used_objects(item: Callable, source: str) -> Iterator[tuple[str, object]]:

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tlutils import guards
 from tlutils.lean_gradients import checkpoint_activations
 from tlutils.runtime import autocast_dtype, best_device, out_of_memory_advice
 
@@ -278,7 +279,8 @@ def step_cost(
     Raises
     ------
     ValueError
-        If `num_steps` or `num_warmup` is below 1, or a switch does not fit the network or the batch.
+        If `num_steps` or `num_warmup` is below 1, the device is not there, or a switch does not fit the
+        network or the batch.
     MemoryError
         If the device's memory does not suffice; says what to change.
 
@@ -298,6 +300,7 @@ def step_cost(
     switches = Switches() if switches is None else switches
     if switches.num_parts < 1:
         raise ValueError(f"num_parts is {switches.num_parts}; expected at least 1")
+    guards.has_device(device)
     device = best_device() if device is None else torch.device(device)
     if switches.compiled and (obstacle := compile_obstacle(device)):
         return StepCost(skipped=obstacle)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from tlutils import guards
 from tlutils.domains import Labelled, TestSet
 from tlutils.files import read_checkpoint, write_checkpoint
 from tlutils.metrics import accuracy, confusion_matrix
@@ -117,7 +118,8 @@ def evaluate(
     TypeError
         If `data` is neither a `TestSet` nor `Labelled`.
     ValueError
-        If `batch_size` is below 1 or the network cannot take examples of this shape.
+        If `batch_size` is below 1, the device is not there, or the network cannot take examples of this
+        shape.
     MemoryError
         If the device's memory does not suffice; says which batch size to try.
     """
@@ -126,6 +128,7 @@ def evaluate(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
     labelled = data._open() if isinstance(data, TestSet) else data
+    guards.has_device(device)
     device = best_device() if device is None else torch.device(device)
     was_training = model.training
     model.to(device).eval()
@@ -432,8 +435,8 @@ def fit(
     TypeError
         If `train` is not `Labelled`, or a `TestSet` is passed to train or to choose on.
     ValueError
-        If a number is out of range, a name is unknown, only one class is present, nothing is trainable,
-        the network does not fit the data, or the checkpoint is not this training's.
+        If a number is out of range, a name is unknown, only one class is present, nothing is trainable, the
+        device is not there, the network does not fit the data, or the checkpoint is not this training's.
     FloatingPointError
         If the loss becomes NaN or infinite; says at which step.
     MemoryError
@@ -444,6 +447,7 @@ def fit(
         raise ValueError(f"got {optimizer=}, {schedule=}; expected 'adamw' or 'sgd', one of {SCHEDULES}")
     if (loss_term is None) != (x_target is None):
         raise ValueError("loss_term and x_target go together: pass both or neither")
+    guards.has_device(device)
     device = best_device() if device is None else torch.device(device)
     x, y = train.x.to(device), train.y.to(device)
     x_target = None if x_target is None else x_target.to(device)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from tlutils import guards
 from tlutils.files import read_checkpoint, write_checkpoint
 from tlutils.generative.game import Batch, Game
 from tlutils.generative.history import AdversarialHistory
@@ -266,7 +267,8 @@ def fit_game(
     Raises
     ------
     ValueError
-        If a domain is empty or not finite, a number is out of range, or the checkpoint is another's.
+        If a domain is empty or not finite, a number is out of range, the device is not there, or the
+        checkpoint is another's.
     FloatingPointError
         If a loss becomes NaN or infinite; says whose and in which round.
     MemoryError
@@ -284,6 +286,7 @@ def fit_game(
            generator_rate=rates[1], watch_every=watch_every, checkpoint_every=checkpoint_every)  # fmt: skip
     if average is not None and not 0 < average < 1:
         raise ValueError(f"average is {average}; expected a decay in (0, 1), or None")
+    guards.has_device(device)
     device = best_device() if device is None else torch.device(device)
     turns = turns or alternate()
     data = [None if tensor is None else tensor.to(device) for tensor in (x, y, x_target)]

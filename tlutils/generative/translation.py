@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tlutils import guards
 from tlutils.generative.conditional import check_classes
 from tlutils.generative.game import Batch, Game, Turn
 from tlutils.generative.networks import FromImage, ToImage, dcgan_start, down_block, up_block
@@ -230,9 +231,9 @@ class CycleGame(Game):
     Raises
     ------
     ValueError
-        If a weight is negative, a critic ends in a sigmoid, or there is a semantic loss without a reader; in
-        training, if there is no second domain, the identity loss meets domains of different shapes, or the
-        semantic loss has no classes or classes out of the reader's range.
+        If a weight is negative or all are 0, a critic ends in a sigmoid, or there is a semantic loss without
+        a reader; in training, if there is no second domain, the identity loss meets domains of different
+        shapes, or the semantic loss has no classes or classes out of the reader's range.
 
     Source
     ------
@@ -272,6 +273,7 @@ class CycleGame(Game):
         }  # fmt: skip
         if min(self.weights.values()) < 0:
             raise ValueError(f"the weights of the losses are {self.weights}; expected none below 0")
+        guards.not_all_zero("losses", self.weights)
         if semantic > 0 and reader is None:
             raise ValueError(
                 f"semantic is {semantic}, but there is no reader: pass a classifier of the source"
