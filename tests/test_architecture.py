@@ -13,14 +13,15 @@ MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("generative/*.py")])
 ROOT = PACKAGE.parent
 LEVELS = {
     "runtime": 0, "files": 0, "downloads": 0, "checkouts": 0, "catalogue": 0, "drawn": 0, "toys": 0,
-    "cost_model": 0,
+    "cost_model": 0, "layer_table": 0,
+    "extraction": 1, "guards": 1,
     "datasets": 1, "tabular": 1, "photographs": 1, "photo_samples": 1, "domains": 1,
-    "augmentation": 0, "kernels": 1, "models": 1, "layer_table": 1, "pretrained": 1,
+    "augmentation": 0, "kernels": 1, "models": 1, "pretrained": 1,
     "metrics": 1, "transferability": 1, "provenance": 1,
     "density_ratio": 2, "instance_based": 2, "weighted_classifier": 2,
     "coral": 2, "feature_based": 2, "estimators": 2, "heads": 2, "efficient_tuning": 2,
     "shallow_dann": 2, "lean_gradients": 2, "training_memory": 2,
-    "normalisation": 2, "extraction": 2, "feature_mappings": 2, "vision_transformer": 2,
+    "normalisation": 2, "feature_mappings": 2, "vision_transformer": 2,
     "training": 3, "transferred_features": 3, "model_based": 3, "step_cost": 3, "runs": 3, "repeats": 3,
     "plotting": 4, "widgets": 4, "exercises": 4, "chooser": 4,
     "distributed": 3, "step_times": 3, "tasks": 3,

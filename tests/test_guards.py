@@ -1,5 +1,7 @@
 """Input that cannot be meant is refused with one message, wherever it enters."""
 
+import ast
+import inspect
 import re
 
 import pytest
@@ -76,3 +78,14 @@ def test_a_translation_game_without_a_loss():
     with pytest.raises(ValueError, match="all losses have weight 0 .*semantic.*give one"):
         CycleGame(*nets, **nothing)
     CycleGame(*nets, **nothing | {"cycle": 1.0})
+
+
+def test_a_guard_changes_nothing():
+    """It gives nothing back, assigns to nothing that it got, and calls no method that works in place."""
+    tree = ast.parse(inspect.getsource(guards))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert {function.name for function in functions} == set(guards.__all__)
+    for node in (node for function in functions for node in ast.walk(function)):
+        assert not isinstance(node, ast.Assign | ast.AugAssign | ast.Delete | ast.Global | ast.NamedExpr)
+        assert not (isinstance(node, ast.Return) and node.value is not None)
+        assert not (isinstance(node, ast.Attribute) and node.attr.endswith("_"))

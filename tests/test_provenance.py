@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from tlutils import repeats
+from tlutils import guards, repeats
 from tlutils.provenance import code_digest, normalised_source
 
 BASE = '''
@@ -68,18 +68,38 @@ def test_code_counts_wherever_it_stands(digest, old, new):
     assert digest(BASE) != digest(BASE.replace(old, new))
 
 
-GUARDED = "from tlutils import guards\nfrom tlutils.guards import has_device\ndef train(x):\n    return x\n"
+GUARDED = """
+from tlutils import guards
+from tlutils.guards import has_device
+def train(x):
+    return x
+"""
 
 
-def test_a_check_of_the_input_makes_nothing_stale(digest):
+def with_step(step):
+    return GUARDED.replace("    return x", f"    {step}\n    return x")
+
+
+@pytest.mark.parametrize("check", ["guards.has_device(x)", "guards.has_channels(x.mean, len(x.mean))"])
+def test_a_check_of_the_input_makes_nothing_stale(digest, check):
     """It stops or does nothing: a training that it lets pass gives the same numbers."""
-    checked = GUARDED.replace("    return x", "    guards.has_device(x)\n    return x")
-    assert digest(GUARDED) == digest(checked)
+    assert digest(GUARDED) == digest(with_step(check))
 
 
-@pytest.mark.parametrize("step", ["x = guards.has_device(x)", "print(guards.has_device(x))", "has_device(x)"])
+@pytest.mark.parametrize("step", [
+    "x = guards.has_device(x)", "print(guards.has_device(x))", "has_device(x)", "guards.has_device(next(x))",
+    "guards.has_device(x.mul_(2))", "guards.has_device(x := x / 2)", "guards.append(x)",
+    "guards.has_device(device=x.pop())",
+])  # fmt: skip
 def test_what_may_be_more_than_a_check_counts(digest, step):
-    assert digest(GUARDED) != digest(GUARDED.replace("    return x", f"    {step}\n    return x"))
+    assert digest(GUARDED) != digest(with_step(step))
+
+
+def test_a_guard_whose_result_is_used_counts_with_its_code(digest, monkeypatch):
+    source = with_step("x = guards.has_device(x)")
+    before = digest(source)
+    monkeypatch.setattr(guards, "has_device", guards.not_all_zero)
+    assert digest(source) != before
 
 
 def test_recursion_ends(digest):

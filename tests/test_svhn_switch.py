@@ -134,6 +134,6 @@ def test_run_all_goes_through(tmp_path, monkeypatch, data_root, tiny_mnist):
     module = types.ModuleType("all_cells_on_svhn")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     run_all(module)
-    asked = {"rates", "frozen", "budgets", "more_labels", "variants"}
+    asked = {"rates", "frozen", "budgets", "more_labels", "longer", "variants"}
     assert set(trained) == {f"cifar_to_digits/svhn_{part}" for part in asked}
     assert all(run.is_live and run.provenance["config"]["target"] == "svhn" for run in trained.values())

@@ -12,9 +12,9 @@ import textwrap
 from collections.abc import Callable, Iterator
 from types import CodeType, ModuleType
 
-__all__ = ["code_digest", "normalised_source"]
+from tlutils import guards
 
-NO_PART = {"tlutils.guards", __name__}  # of a digest
+__all__ = ["code_digest", "normalised_source"]
 
 
 def normalised_source(source: str) -> str:
@@ -37,10 +37,24 @@ def normalised_source(source: str) -> str:
 
 
 def _is_guard(statement: ast.stmt) -> bool:
-    """Say whether a statement is ``guards.name(...)`` by itself, so that nothing is done with its result."""
+    """Say whether a statement is a guard by itself that is given only what is there already.
+
+    ``guards.has_channels(x, len(mean))`` is one; ``guards.has_channels(next(batches), 3)`` moves the batches
+    on, and so does count.
+    """
     match statement:
-        case ast.Expr(ast.Call(ast.Attribute(ast.Name("guards")))):
+        case ast.Expr(ast.Call(ast.Attribute(ast.Name("guards"), name), arguments, [])):
+            return name in guards.__all__ and all(map(_is_there, arguments))
+    return False
+
+
+def _is_there(argument: ast.expr) -> bool:
+    """Say whether an expression is a constant, a name, an attribute of such, or the length of such."""
+    match argument:
+        case ast.Constant() | ast.Name():
             return True
+        case ast.Attribute(owner) | ast.Call(ast.Name("len"), [owner], []):
+            return _is_there(owner)
     return False
 
 
@@ -76,9 +90,8 @@ def code_digest(function: Callable) -> str:
         name = f"{item.__module__}.{item.__qualname__}"
         if name in found:
             continue
-        source = _source(item)
-        found[name] = normalised_source(source)
-        for used_name, used in _used_objects(item, source):
+        found[name] = normalised_source(_source(item))
+        for used_name, used in _used_objects(item, found[name]):
             if isinstance(used, bool | int | float | str | tuple):
                 found[f"{name}:{used_name}"] = repr(used)
             elif _is_ours(used, function.__module__):
@@ -103,13 +116,13 @@ def _source(item: Callable) -> str:
 def _is_ours(item: object, home: str) -> bool:
     """Say whether `item` is a function or class of tlutils or of the module `home`.
 
-    This module and `guards` are left out: `repeats.sweep` asks this one for names of files, and neither how
-    a digest is made nor a check that passed changes what a training gives.
+    This module is left out: `repeats.sweep` asks it for names of files, and how a digest is made does not
+    change what a training gives.
     """
     if not (inspect.isfunction(inspect.unwrap(item) if callable(item) else item) or inspect.isclass(item)):
         return False
     module = getattr(item, "__module__", "") or ""
-    return module == home or (module.split(".")[0] == "tlutils" and module not in NO_PART)
+    return module == home or (module.split(".")[0] == "tlutils" and module != __name__)
 
 
 def _used_objects(item: Callable, source: str) -> Iterator[tuple[str, object]]:
@@ -122,7 +135,7 @@ def _used_objects(item: Callable, source: str) -> Iterator[tuple[str, object]]:
     namespace = vars(sys.modules[item.__module__])
     # `__file__` and its kind say where the code lies, which differs between machines, not what it does.
     used = {name for name in _global_names(item) if not name.startswith("__")}
-    for node in ast.walk(ast.parse(textwrap.dedent(source))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Name) and node.id in used and node.id in namespace:
             yield node.id, namespace[node.id]
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in used:

@@ -127,8 +127,8 @@ def evaluate(
         raise TypeError(f"evaluate got {type(data).__name__}; expected a TestSet or Labelled examples")
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; expected at least 1")
-    labelled = data._open() if isinstance(data, TestSet) else data
     guards.has_device(device)
+    labelled = data._open() if isinstance(data, TestSet) else data
     device = best_device() if device is None else torch.device(device)
     was_training = model.training
     model.to(device).eval()

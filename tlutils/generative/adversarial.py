@@ -240,8 +240,9 @@ def fit_game(
     betas
         Adam's decay rates. DCGAN lowers the first from 0.9 to 0.5, gradient-penalty critics to 0.
     average
-        Decay in (0, 1) of a running average of the generator's weights (0.99 to 0.9999), which ends up in
-        ``game.generator`` in place of the last weights. None: no average.
+        Decay a in (0, 1) of a running average of the generator's weights, which ends up in ``game.generator``
+        in place of the last weights. It begins at the initial weights, whose share is a**num_rounds at the
+        end: choose 1 / (1 - a), the rounds that it looks back, well below `num_rounds`. None: no average.
     watch
         Called with the game after every `watch_every` rounds; what it returns goes into the history.
     watch_every
