@@ -11,6 +11,7 @@ import pytest
 
 import tlutils
 from chapters import PATHS, ROOT, cells, definitions, markdown, tagged, tags
+from tlutils import runs
 
 SETUP = """\
 try:
@@ -46,6 +47,9 @@ def test_a_chapter_follows_the_template(path):
     assert re.match(r"# \S", found[0]["source"]), "starts with its title"
     cost = r"[Rr]eplays?\s+in\s.*[Tt]rains?\s+in\s.*GPU"
     assert re.search(cost, found[0]["source"], re.S), "says what it costs"
+    own = (runs.load(name) for name in runs.available() if name.startswith(f"{path.stem}/"))
+    has_gpu_runs = any("cuda" in run.provenance["environment"]["device"] for run in own)
+    assert has_gpu_runs or "GPU: not measured" in found[0]["source"], "claims no time that nobody measured"
     assert "setup" in tags(code[0])
     assert code[0]["source"].startswith(SETUP)
     assert "imports" in tags(code[1])

@@ -186,6 +186,8 @@ class TestBelievableGain:
             smallest_believable_gain(*arguments)
         with pytest.raises(ValueError, match="confidence is 1.0"):
             smallest_believable_gain(10, 0.1, confidence=1.0)
+        with pytest.raises(ValueError, match=r"confidence is 0.2; expected a number in \[0.5, 1\)"):
+            smallest_believable_gain(10, 0.1, confidence=0.2)
 
 
 class TestBadInput:

@@ -193,7 +193,7 @@ def median_bandwidth(
     x_source, x_target
         One row per example, at least one each.
     num_examples
-        From a larger sample so many rows at equal steps are used, at least 1.
+        Of a larger sample at most so many rows, at equal steps, are used; at least 1.
 
     Returns
     -------
@@ -210,7 +210,8 @@ def median_bandwidth(
     -----
     Pairs at distance zero, which copies of an example make, tell nothing about scale and are left out. The
     pooled sample does not know which example came from where, so that a permutation test stays exact with
-    this σ; with a σ that was chosen because the two samples then differ most, it does not.
+    this σ as long as every row is used (up to `num_examples` per domain; beyond that nearly). With a σ that
+    was chosen because the two samples then differ most, it does not.
 
     Source
     ------
@@ -334,7 +335,7 @@ def mmd_test(
     -----
     Exact for any sample size: if both samples come from one distribution, P(p ≤ α) ≤ α. The `bandwidth` must
     not have been chosen by looking at which example comes from where; `median_bandwidth` of the same samples
-    may be used. Time O(N² (num_features + num_permutations)), N = n_source + n_target; memory
+    may be used (see there). Time O(N² (num_features + num_permutations)), N = n_source + n_target; memory
     O(N · num_permutations).
 
     Source

@@ -106,7 +106,7 @@ def density_ratio_weights(
     .. math:: \text{kliep:}\quad \max_{\alpha \ge 0} \overline{\log w(x^T)} \ \text{ s.t. }\
         \overline{w(x^S)} = 1
         \qquad \text{ulsif:}\quad \min_\alpha \tfrac12 \overline{w(x^S)^2} - \overline{w(x^T)} +
-        \tfrac{\rho}{2} \lVert \alpha \rVert^2
+        \tfrac{\rho}{2} \sum_c \alpha_c^2
 
     with a Gaussian kernel k of bandwidth σ, and :math:`w(x) = \alpha_0 + \sum_c \alpha_c k(x, c)` for the
     last two. The result is divided by its mean.
@@ -151,7 +151,8 @@ def density_ratio_weights(
     examples. Deviations from the papers: "kmm" is divided by its mean instead of bounding the mean, and has a
     ridge towards equal weights, without which its solution is hardly determined in few dimensions; a
     constant, not penalised, is among the basis functions of "kliep" and "ulsif", so that equal samples get
-    equal weights; their centres are up to 100 target examples at equal steps.
+    equal weights; their centres are up to 100 target examples at equal steps; "ulsif" cuts negative values of
+    w instead of negative coefficients, and is tuned by 5-fold instead of leave-one-out cross-validation.
 
     Source
     ------

@@ -200,9 +200,9 @@ def classifier_two_sample_test(predictions: Int[Tensor, " n"], domains: Int[Tens
     -----
     With n/2 examples of each domain the number of right answers is, under the null hypothesis, a sum of
     n independent trials whose probabilities are 1 − q for the source and q for the target, q = P[g(x) = 1].
-    Its mean is n/2, and Hoeffding (1956) shows that its upper tail lies below that of Binomial(n, 1/2). So
-    the p-value is never too small: the test is exact where q = 1/2 and cautious elsewhere. The examples must
-    not have been used to train g, and g must not have been chosen by its accuracy on them.
+    Its mean is n/2, and Hoeffding (1956) shows that P(S ≥ k) lies below that of Binomial(n, 1/2) for k > n/2.
+    So a p-value below 1/2 is never too small: the test is exact where q = 1/2 and cautious elsewhere. The
+    examples must not have been used to train g, and g must not have been chosen by its accuracy on them.
 
     Source
     ------

@@ -230,7 +230,7 @@ def smallest_believable_gain(
     disagreement
         k / n: share of the examples on which exactly one of the two models is right, in (0, 1].
     confidence
-        c, in (0, 1).
+        c, in [1/2, 1).
 
     Returns
     -------
@@ -257,8 +257,8 @@ def smallest_believable_gain(
         raise ValueError(f"num_labels is {num_labels}; expected at least 1")
     if not 0 < disagreement <= 1:
         raise ValueError(f"disagreement is {disagreement}; expected a share in (0, 1]")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected a number in (0, 1), such as 0.95")
+    if not 0.5 <= confidence < 1:
+        raise ValueError(f"confidence is {confidence}; expected a number in [0.5, 1), such as 0.95")
     k = max(round(num_labels * disagreement), 1)
     for wins in range(k // 2 + 1, k + 1):
         if special.bdtrc(wins - 1, k, 0.5) <= 1 - confidence:

@@ -177,7 +177,7 @@ def cluster_lab(
         crossing = most_workers(job, here)
         return (
             f"At {throughput:g} TFLOP/s a GPU and {bandwidth:g} GB/s between GPUs, batch fixed: {costs}. "
-            f"From {crossing:.0f} GPUs on a step talks longer than it computes."
+            f"From {int(crossing) + 1} GPUs on a step talks longer than it computes."
         )
 
     return {
