@@ -21,8 +21,8 @@ HEAD = """\
 
 Every result in the book is read from a run that is stored with the package. `make retrain RUN=name` trains
 one of them again and prints old and new results side by side; a run whose code or settings have changed since
-it was stored fails the tests. These pages are written from the stored runs at every build. The time of a chapter
-is the sum over its runs, each on the machine that its entry names.
+it was stored fails the tests. These pages are written from the stored runs at every build. The time of a
+chapter is the sum over its runs, each on the machine that its entry names.
 """
 NO_RUNS = "No run is stored yet.\n"
 WIDTH = 66  # characters in a line of settings or results
