@@ -51,7 +51,7 @@ def test_a_chapter_follows_the_template(path):
     has_gpu_runs = any("cuda" in provenance["environment"]["device"] for provenance in own)
     assert has_gpu_runs or "GPU: not measured" in found[0]["source"], "claims no time that nobody measured"
     minutes = sum(provenance["duration_s"] for provenance in own) / 60
-    said = re.search(r"trains\s+in (?:about )?(\d+) min|less than a minute", found[0]["source"])
+    said = re.search(r"trains\s+in\s+(?:about\s+)?(\d+)\s+min|less than a minute", found[0]["source"])
     assert int(said[1] or 0) == pytest.approx(minutes, rel=0.05, abs=0.6), "says how long its runs took"
     assert "setup" in tags(code[0])
     assert code[0]["source"].startswith(SETUP)
