@@ -73,5 +73,5 @@ def test_sizes_are_the_files_sizes(data_root):
             if file.is_checked and (data_root / file.path).is_file():
                 assert (data_root / file.path).stat().st_size == file.num_bytes
                 checked += 1
-    assert checked == 8
+    assert checked >= 8
     assert REGISTRY["mnist"].num_bytes == 9_912_422 + 28_881 + 1_648_877 + 4_542

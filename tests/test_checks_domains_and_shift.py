@@ -85,7 +85,7 @@ def test_right_answers_pass(exercise, answer):
         ("distance_from_counts", -0.6, "wants the error"),
         ("distance_from_counts", -0.8, "not added"),
         ("distance_from_counts", 5, "100/1000 and 60/100"),
-        ("distance_from_counts", "far", "expected a number"),
+        ("distance_from_counts", "far", "expected one number"),
         ("distance_from_counts", float("nan"), "finite"),
         ("share_of_positives", 0.31, "counts the flags"),
         ("share_of_positives", 0.6, "that is the weight"),
@@ -101,7 +101,7 @@ def test_right_answers_pass(exercise, answer):
         ("mend_the_test", make_test(tosses="all"), "upper one"),
         ("mend_the_test", make_test(split="random"), "different p-values"),
         ("mend_the_test", lambda x, y: 2.0, "between 0 and 1"),  # noqa: ARG005
-        ("mend_the_test", lambda x, y: None, "expected a number"),  # noqa: ARG005
+        ("mend_the_test", lambda x, y: None, "expected one number"),  # noqa: ARG005
         ("mend_the_test", lambda x: 0.5, "TypeError"),  # noqa: ARG005
     ],
 )

@@ -67,6 +67,8 @@ def test_the_lab_is_small_and_says_the_error(model, x):
     lab = figures.rebuild_lab(model, [x, x.flip(0)], {0.25: 0.51, 0.75: 0.75})
     assert lab["describe"](0.75, 2).startswith("12 of 16 patches hidden, images 2: error 0.75")
     assert lab["start"] == {"share": 0.75, "number": 1}
+    says = lab["describe"](0.4, 1)  # the live slider stops anywhere
+    assert says.startswith("6 of 16 patches hidden, images 1: error 0.51 (measured at a share of 0.25)")
     assert len(static_lab(**lab)) < 400_000
     assert len(lab["draw"](0.25, 1).axes) == 12
 

@@ -102,6 +102,43 @@ def test_a_guard_whose_result_is_used_counts_with_its_code(digest, monkeypatch):
     assert digest(source) != before
 
 
+TABLES = """
+import functools
+SCALE = 2
+def one(x):
+    return x
+def two(x):
+    return 2 * x
+SOLVERS = {"one": one, "rest": [functools.partial(two, SCALE)]}
+class Settings:
+    scale = SCALE
+def train(x, scale=SCALE):
+    return [SOLVERS[x], Settings]
+"""
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("return 2 * x", "return 3 * x"),
+    ('"one": one', '"one": two'),
+    ('"rest"', '"others"'),
+    ("partial(two, SCALE)", "partial(two, SCALE + 1)"),
+], ids=["a function in a table", "another function", "a key", "an argument"])  # fmt: skip
+def test_tables_count_with_what_is_in_them(digest, old, new):
+    assert old in TABLES
+    assert digest(TABLES) != digest(TABLES.replace(old, new))
+
+
+@pytest.mark.parametrize("user", [
+    "def train(x, scale=SCALE):\n    return x\n",
+    "def train(x, *, scale=SCALE):\n    return x\n",
+    "class Settings:\n    scale = SCALE\ndef train(x):\n    return Settings\n",
+    "class Settings:\n    scale: int = SCALE\ndef train(x):\n    return Settings\n",
+    "class Settings:\n    def f(self, s=SCALE):\n        pass\ndef train(x):\n    return Settings\n",
+])  # fmt: skip
+def test_what_is_looked_up_at_a_definition_counts(digest, user):
+    assert digest(f"SCALE = 2\n{user}") != digest(f"SCALE = 3\n{user}")
+
+
 def test_recursion_ends(digest):
     assert digest("def train(n):\n    return 0 if n == 0 else train(n - 1)\n")
 

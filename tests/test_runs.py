@@ -242,6 +242,25 @@ def test_missing_weights_are_damage(scratch):
         runs.load("a/b")
 
 
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("pattern", ["*.json", "*.safetensors"])
+def test_training_it_again_mends_a_damaged_run(scratch, monkeypatch, pattern):
+    next((scratch / "a").glob(pattern)).write_bytes(b"{")
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    again = train_or_replay("a/b", train, Config(), live=True)
+    assert again.stored is None
+    assert runs.load("a/b").metrics == again.metrics
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_metric_that_is_no_number_any_more_does_not_stop_a_training(scratch):
+    path = scratch / "a/b.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["metrics"] = dict.fromkeys(record["metrics"], "none")
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert train_or_replay("a/b", train, Config(), live=True).is_live
+
+
 # -- storing -----------------------------------------------------------------------------------------------
 
 

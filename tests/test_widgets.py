@@ -8,7 +8,6 @@ import re
 
 import matplotlib.pyplot as plt
 import pytest
-from IPython.display import display
 from PIL import Image
 
 from tlutils import widgets
@@ -92,8 +91,9 @@ def test_one_output_carries_both_forms(monkeypatch):
     assert raw
     assert bundle["text/plain"] == "[lab: How far?]"
     assert "tl-lab" in bundle["text/html"]
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert callable(display)
+    view = bundle["application/vnd.jupyter.widget-view+json"]
+    assert set(view) == {"version_major", "version_minor", "model_id"}
+    assert re.fullmatch(r"[0-9a-f]{32}", view["model_id"])
 
 
 def test_live_form_draws_at_any_value_between_the_ends():

@@ -7,6 +7,7 @@ import hashlib
 import html
 import importlib
 import inspect
+import math
 import re
 from collections.abc import Sequence
 from string import Template
@@ -65,6 +66,8 @@ def verdict(name: str, answer: Any) -> tuple[bool, str]:
     try:
         module = importlib.import_module(f"tlutils.checks.{chapter}")
     except ModuleNotFoundError as error:
+        if error.name != f"tlutils.checks.{chapter}":  # something else is missing
+            raise
         raise ValueError(f"there are no exercises for the chapter {chapter!r}") from error
     checks = {
         key: function
@@ -82,6 +85,28 @@ def verdict(name: str, answer: Any) -> tuple[bool, str]:
         return False, str(wrong)
     except Exception as error:  # whatever the reader's code raises is an answer to be explained
         return False, f"your code stopped with {type(error).__name__}: {error}"
+
+
+def number(value: Any, what: str) -> float:
+    """Return what a reader's code gave as a finite number, for the checks.
+
+    Raises
+    ------
+    Wrong
+        If it is no number, infinite or NaN; every comparison with NaN fails, so that it might pass a check.
+
+    Examples
+    --------
+    >>> number(torch.tensor(2.0), "the mean")
+    2.0
+    """
+    try:
+        found = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise Wrong(f"{what} is {value!r}; expected one number.") from None
+    if not math.isfinite(found):
+        raise Wrong(f"{what} is {found}; expected a finite number.")
+    return found
 
 
 def check(name: str, answer: Any) -> None:

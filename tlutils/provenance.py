@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dis
+import functools
 import hashlib
 import inspect
 import linecache
@@ -62,7 +63,9 @@ def code_digest(function: Callable) -> str:
     """Return a SHA-256 over `function` and every function or class of ours that it reaches.
 
     "Of ours" means of tlutils or of the module (or notebook) in which `function` stands; torch and NumPy
-    count through the versions in the provenance record. Plain constants used by name count by their value.
+    count through the versions in the provenance record. Plain constants used by name count by their value,
+    and so do the contents of dictionaries, lists, tuples and `functools.partial`: a table of functions counts
+    with their code.
 
     Parameters
     ----------
@@ -92,12 +95,35 @@ def code_digest(function: Callable) -> str:
             continue
         found[name] = normalised_source(_source(item))
         for used_name, used in _used_objects(item, found[name]):
-            if isinstance(used, bool | int | float | str | tuple):
-                found[f"{name}:{used_name}"] = repr(used)
-            elif _is_ours(used, function.__module__):
-                pending.append(used)
+            for place, part in _parts(used_name, used):
+                if isinstance(part, bool | int | float | str):
+                    found[f"{name}:{place}"] = repr(part)
+                elif _is_ours(part, function.__module__):
+                    pending.append(part)
     text = "\n".join(f"{name}={found[name]}" for name in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _parts(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """Yield what a value is made of, each part with a name of its own; what is no container is one part.
+
+    >>> list(_parts("a", {"b": [1, 2]}))
+    [('a.0', 'b'), ('a.1.0', 1), ('a.1.1', 2)]
+    """
+    match value:
+        case dict():
+            inner = [part for entry in value.items() for part in entry]
+        case set() | frozenset():
+            inner = sorted(value, key=repr)
+        case functools.partial():
+            inner = [value.func, *value.args, *(part for entry in value.keywords.items() for part in entry)]
+        case list() | tuple():
+            inner = value
+        case _:
+            yield name, value
+            return
+    for i, part in enumerate(inner):
+        yield from _parts(f"{name}.{i}", part)
 
 
 def _source(item: Callable) -> str:
@@ -133,9 +159,10 @@ def _used_objects(item: Callable, source: str) -> Iterator[tuple[str, object]]:
     if inspect.isclass(item):
         yield from ((base.__qualname__, base) for base in item.__bases__)
     namespace = vars(sys.modules[item.__module__])
+    tree = ast.parse(source)
     # `__file__` and its kind say where the code lies, which differs between machines, not what it does.
-    used = {name for name in _global_names(item) if not name.startswith("__")}
-    for node in ast.walk(ast.parse(source)):
+    used = {name for name in _global_names(item) | _names_at_definition(tree) if not name.startswith("__")}
+    for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in used and node.id in namespace:
             yield node.id, namespace[node.id]
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in used:
@@ -155,3 +182,20 @@ def _global_names(item: Callable) -> set[str]:
         names |= {step.argval for step in dis.get_instructions(code) if step.opname == "LOAD_GLOBAL"}
         pending += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
     return names
+
+
+def _names_at_definition(tree: ast.Module) -> set[str]:
+    """Return the names that are looked up when a definition runs: in defaults, decorators, class bodies."""
+    evaluated: list[ast.AST] = []
+    inside = (step for node in tree.body if isinstance(node, ast.ClassDef) for step in node.body)
+    for node in (*tree.body, *inside):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                evaluated += [*node.args.defaults, *filter(None, node.args.kw_defaults), *node.decorator_list]
+            case ast.ClassDef():
+                evaluated += node.decorator_list
+            case ast.AnnAssign() if node.value is not None:
+                evaluated.append(node.value)
+            case ast.Assign():
+                evaluated.append(node.value)
+    return {name.id for part in evaluated for name in ast.walk(part) if isinstance(name, ast.Name)}

@@ -7,6 +7,7 @@ finds the old run or the new one, whole.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -200,7 +201,7 @@ def _save(name: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
     from safetensors.torch import save as save_tensors
 
     path = folder() / f"{name}.json"
-    old = json.loads(path.read_text(encoding="utf-8"))["weights"] if path.is_file() else {}
+    old = _weight_files(path)
     files = {}
     for which, model in outcome.models.items():
         tensors = {key: _to_half(key, tensor) for key, tensor in model.state_dict().items()}
@@ -212,8 +213,16 @@ def _save(name: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
     record = {"provenance": provenance, "metrics": outcome.metrics, "weights": files}
     text = json.dumps(record, indent=1, allow_nan=False)
     write_atomically(path, lambda out: out.write(text.encode()))
-    for file in {entry["file"] for entry in old.values()} - {entry["file"] for entry in files.values()}:
+    for file in old - {entry["file"] for entry in files.values()}:
         (path.parent / file).unlink(missing_ok=True)
+
+
+def _weight_files(record: Path) -> set[str]:
+    """Return the names of the weight files of a stored run; none where it is missing or damaged."""
+    try:
+        return {entry["file"] for entry in json.loads(record.read_text(encoding="utf-8"))["weights"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
 
 
 def _to_half(name: str, tensor: Tensor) -> Tensor:
@@ -349,7 +358,9 @@ def _train(
     name: str, train: Callable[[Any], Outcome], config: Any, digest: str, data: tuple[str, ...]
 ) -> Run:
     """Train a run, store it if the environment asks for that, and print it beside the stored one."""
-    stored = load(name) if name in available() else None
+    stored = None
+    with contextlib.suppress(RunError):  # missing or damaged: this training is the cure
+        stored = load(name)
     cpu_before, started = _cpu_seconds(), time.perf_counter()
     try:
         outcome = train(config)
@@ -377,6 +388,7 @@ def _train(
     metrics = json.loads(json.dumps(outcome.metrics))  # the same types as a replayed run has
     print(f"trained {name} in {provenance['duration_s'] / 60:.1f} min")
     for key, value in metrics.items():
-        if stored is not None and isinstance(value, int | float):
-            print(f"  {key}: {value:.4g} here, {stored.metrics.get(key, float('nan')):.4g} stored")
+        before = None if stored is None else stored.metrics.get(key)
+        if isinstance(value, int | float) and isinstance(before, int | float):
+            print(f"  {key}: {value:.4g} here, {before:.4g} stored")
     return Run(name, metrics, weights, provenance, is_live=True, stored=stored)

@@ -184,7 +184,9 @@ def explore(
     page = static_lab(draw, describe, label=label, start=start, names=names, dpi=dpi, **axes)
     bundle = {"text/html": page, "text/plain": f"[lab: {label}]"}
     widget = _live_widget(draw, describe, start, names, axes)
-    bundle.update(widget._repr_mimebundle_() or {}, **bundle)
+    # Written out because ipywidgets 7, which Colab has had for long, cannot say it.
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    bundle["application/vnd.jupyter.widget-view+json"] = view
     display(bundle, raw=True)
 
 

@@ -8,18 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tlutils.exercises import Wrong
+from tlutils.exercises import Wrong, number
 from tlutils.generative.losses import discriminator_loss, non_saturating_loss
 from tlutils.generative.mixtures import ring, ring_centres
 from tlutils.runtime import new_generator
-
-
-def _number(value: object, what: str) -> float:
-    """Return `value` as a number or say that it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"{what} is {value!r}; expected one number.") from None
 
 
 def _plain(value: object) -> object:
@@ -53,7 +45,7 @@ def both_losses(losses: Callable) -> str:
         non_saturating_loss(critic(fake).squeeze(1)).item(),
     )
     for name, value, right in zip(("discriminator", "generator"), found, wanted, strict=True):
-        if not math.isclose(_number(_plain(value), f"the {name}'s loss"), right, rel_tol=1e-4):
+        if not math.isclose(number(_plain(value), f"the {name}'s loss"), right, rel_tol=1e-4):
             raise Wrong(f"the {name}'s loss is {_plain(value):.4f}; expected {right:.4f}.")
     players = [[*critic.parameters()], [*generator.parameters()]]
     if _pull(found[0], players[1]) > 0:
@@ -87,7 +79,7 @@ def modes_reached(count: Callable) -> str:
         ),
     }
     for name, (points, right) in cases.items():
-        found = _number(count(points, centres, 0.1), "the count")
+        found = number(count(points, centres, 0.1), "the count")
         if right is None:  # about 6 of 800 fall into a circle of radius 0.3; 10 are needed
             distance, mode = torch.cdist(points, centres).min(dim=1)
             right = int((mode[distance <= 0.3].bincount(minlength=8) >= 10).sum())
@@ -118,7 +110,7 @@ def js_divergence(divergence: Callable) -> str:
                 for a, b in zip(p, q, strict=True)
             )
         tensors = [torch.tensor(values, dtype=torch.float64) for values in (p, q)]
-        found = _number(divergence(*tensors), "the divergence")
+        found = number(divergence(*tensors), "the divergence")
         if math.isnan(found) or math.isinf(found):
             raise Wrong(f"for {p} and {q} you return {found}: 0 log 0 counts as 0; torch.xlogy knows that.")
         if math.isclose(found, right, abs_tol=1e-6):

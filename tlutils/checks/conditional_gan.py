@@ -9,16 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tlutils.exercises import Wrong
+from tlutils.exercises import Wrong, number
 from tlutils.runtime import new_generator
-
-
-def _number(value: object, what: str) -> float:
-    """Return `value` as a number or say that it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"{what} is {value!r}; expected one number.") from None
 
 
 def map_bias(bias: Callable[[Tensor, int], Tensor]) -> str:
@@ -88,7 +80,7 @@ def within_diversity(measure: Callable[[Tensor, Tensor, int], Any]) -> str:
     """Check a mean distance within classes, averaged over classes of different size."""
     x = torch.tensor([[0.0, 0.0], [3.0, 4.0], [10.0, 0.0], [10.0, 1.0], [10.0, 3.0]]).reshape(5, 1, 1, 2)
     y = torch.tensor([0, 0, 1, 1, 1])
-    found = _number(measure(x, y, 2), "the diversity")
+    found = number(measure(x, y, 2), "the diversity")
     distances = torch.cdist(x.flatten(1), x.flatten(1))
     mistakes = {
         torch.pdist(x.flatten(1)).mean().item(): "pairs of two classes do not count.",
@@ -103,7 +95,7 @@ def within_diversity(measure: Callable[[Tensor, Tensor, int], Any]) -> str:
     if abs(found - 3.5) > 1e-4:
         raise Wrong(f"for classes with the distances 5 and (1, 2, 3) you return {found:.3f}; expected 3.5.")
     order = torch.tensor([2, 0, 4, 1, 3])
-    if abs(_number(measure(x[order], y[order], 2), "the diversity") - 3.5) > 1e-4:
+    if abs(number(measure(x[order], y[order], 2), "the diversity") - 3.5) > 1e-4:
         raise Wrong("it changes when the examples are shuffled; pick each class by its index in y.")
     return "5 within one class, 2 on average within the other: 3.5."
 
@@ -119,7 +111,7 @@ def fair_gain(gain: Callable[[list[dict[str, Any]]], Any]) -> str:
         _trial(1, "plain", 0, 0.70), _trial(1, "gan", 10, 0.69),
         _trial(2, "plain", 0, 0.40), _trial(2, "gan", 50_000, 0.96),
     ]  # fmt: skip
-    found = _number(gain([dict(row) for row in rows]), "the gain")
+    found = number(gain([dict(row) for row in rows]), "the gain")
     mistakes = {
         0.5 / 100: "that is a fraction; points are hundredths.",
         100 * ((0.82 + 0.69) / 2 - (0.8 + 0.7 + 0.4) / 3): "seed 2 has a plain trial but no fair GAN trial; "

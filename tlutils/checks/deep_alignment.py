@@ -8,17 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from tlutils.exercises import Wrong
+from tlutils.exercises import Wrong, number
 from tlutils.models import lenet
 from tlutils.runtime import new_generator
-
-
-def _number(value: object, what: str) -> float:
-    """Return `value` as a number or say that it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"{what} is {value!r}; expected one number.") from None
 
 
 def pulled_term(term: Callable) -> str:
@@ -88,7 +80,7 @@ def honest_step(choose: Callable[[Sequence[dict[str, float]]], object]) -> str:
         _look(400, 0.60, 2.3, 0.20),
         _look(500, 0.982, 1.8, 0.95),
     ]
-    found = _number(choose(looks), "the chosen step")
+    found = number(choose(looks), "the chosen step")
     reasons = {
         100: "that is the look with the best source accuracy; it says nothing about the target.",
         300: "its source accuracy is 1.5 points below the best; only one point is allowed.",
@@ -100,7 +92,7 @@ def honest_step(choose: Callable[[Sequence[dict[str, float]]], object]) -> str:
     if found != 200:
         raise Wrong(f"you return {found:g}; expected the step of one of the looks: 200.")
     shuffled = [*looks[::-1], _look(600, 0.981, 1.95, 0.1)]
-    if _number(choose(shuffled), "the chosen step") != 600:
+    if number(choose(shuffled), "the chosen step") != 600:
         raise Wrong("right once, but not when the looks come in another order and a better one is added.")
     return "step 200: the most information among the networks that still know the source."
 
@@ -114,7 +106,7 @@ def least_error(bound: Callable) -> str:
     ]
     for p_source, p_target, right in cases:
         p, q = (torch.tensor(values, dtype=torch.float64) for values in (p_source, p_target))
-        found = _number(bound(p, q), "the bound")
+        found = number(bound(p, q), "the bound")
         if math.isclose(found, right, abs_tol=1e-9):
             continue
         if math.isclose(found, 2 * right, abs_tol=1e-9):

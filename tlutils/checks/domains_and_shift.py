@@ -7,7 +7,7 @@ from types import CodeType
 
 import numpy as np
 
-from tlutils.exercises import Wrong
+from tlutils.exercises import Wrong, number
 
 SHIFTS = {"A": "concept", "B": "covariate", "C": "none of the three", "D": "label"}
 REASONS = {
@@ -35,7 +35,7 @@ def name_the_shift(answer) -> str:
 
 def distance_from_counts(answer) -> str:
     """Judge a proxy A-distance computed from the counts of a domain classifier."""
-    value = _number(answer)
+    value = number(answer, "the answer")
     for wrong, message in {
         2
         * (1 - 2 * 160 / 1100): "you averaged over examples. The source has ten times as many, so its error "
@@ -56,7 +56,7 @@ def distance_from_counts(answer) -> str:
 
 def share_of_positives(answer) -> str:
     """Judge a class proportion estimated from the flags of a screening model."""
-    value = _number(answer)
+    value = number(answer, "the answer")
     for wrong, message in {
         0.31: "that counts the flags. 10 % of the negatives have one too, 20 % of the positives have none.",
         0.6: "that is the weight w = P_T(1) / P_S(1); multiply it by the source's share of 0.5.",
@@ -106,7 +106,7 @@ def mend_the_test(answer) -> str:
 
 def _p_value(answer, x_source: np.ndarray, x_target: np.ndarray) -> float:
     """Call the reader's test and insist on a probability."""
-    value = _number(answer(x_source, x_target))
+    value = number(answer(x_source, x_target), "the p-value")
     if not 0 <= value <= 1:
         raise Wrong(f"the test returned {value:.3g}; a p-value lies between 0 and 1.")
     return value
@@ -116,14 +116,3 @@ def _names(code: CodeType) -> set[str]:
     """Return the global names that a function uses, also inside its comprehensions."""
     inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
     return set(code.co_names).union(*inner)
-
-
-def _number(answer) -> float:
-    """Return a number, or say that one is expected."""
-    try:
-        value = float(answer)
-    except (TypeError, ValueError):
-        raise Wrong(f"expected a number; received {answer!r}.") from None
-    if not math.isfinite(value):
-        raise Wrong(f"expected a finite number; received {value}.")
-    return value

@@ -42,7 +42,7 @@ def encoder_step(
         generator.eval()
         z = generator.noise(500, new_generator(1))
         error = (encoder(generator(z)) - z).square().mean().item()
-    if error > 0.5:
+    if not error <= 0.5:  # NaN, too
         raise Wrong(
             f"after 400 steps the squared error is {error:.2f}, that of always answering 0 is 1: the noise "
             "that the encoder is compared with is not the noise from which the examples were drawn."

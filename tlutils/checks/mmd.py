@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tlutils.exercises import Wrong
+from tlutils.exercises import Wrong, number
 from tlutils.feature_based import mmd2
 from tlutils.runtime import new_generator
 
@@ -17,14 +17,6 @@ def _samples(n: int, m: int, shift: float = 0.5) -> tuple[Tensor, Tensor]:
     generator = new_generator(0)
     x = torch.randn(n, 2, generator=generator, dtype=torch.float64)
     return x, torch.randn(m, 2, generator=generator, dtype=torch.float64) + shift
-
-
-def _number(value: object, what: str) -> float:
-    """Return `value` as a number or say that it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"{what} is {value!r}; expected one number.") from None
 
 
 def _is_close(a: float, b: float) -> bool:
@@ -64,7 +56,7 @@ def self_pairs(estimate: Callable) -> str:
     for n, m in ((20, 20), (7, 12)):
         x, y = _samples(n, m)
         xx, yy, xy = (torch.exp(-torch.cdist(a, b).square() / 2) for a, b in ((x, x), (y, y), (x, y)))
-        found = _number(estimate(x, y, 1.0), "your estimate")
+        found = number(estimate(x, y, 1.0), "your estimate")
         right = mmd2(x, y, bandwidth=1.0).item()
         if _is_close(found, right):
             continue
@@ -143,7 +135,7 @@ def negative_values(noise_floor: Callable) -> str:
     halves = [x[torch.randperm(len(x), generator=generator)].chunk(2) for _ in range(num_splits)]
     values = [mmd2(one, other, bandwidth=1.0).item() for one, other in halves]
     positive = [value for value in values if value > 0]
-    found = _number(noise_floor(x, 1.0, num_splits, new_generator(7)), "the mean")
+    found = number(noise_floor(x, 1.0, num_splits, new_generator(7)), "the mean")
     num_negative = num_splits - len(positive)
     mistakes = {
         sum(positive) / num_splits: f"{num_negative} of {num_splits} estimates are negative and count as 0.",
@@ -175,7 +167,7 @@ def permutation_p_value(p_value: Callable) -> str:
     largest = p_value(0.9, null)
     if largest is ...:
         raise Wrong("your function returns ...; replace it by your formula.")
-    largest = _number(largest, "the p-value")
+    largest = number(largest, "the p-value")
     if largest == 0:
         raise Wrong("an observed value above all 4 others gives p = 0. It is one of 5 deals itself: p = 1/5.")
     if _is_close(largest, 1 / 4):
@@ -186,13 +178,13 @@ def permutation_p_value(p_value: Callable) -> str:
         )
     if not _is_close(largest, 1 / 5):
         raise Wrong(f"an observed value above all 4 others gives p = {largest:.3f}; expected 1/5.")
-    tie = _number(p_value(torch.tensor(0.2), null), "the p-value")
+    tie = number(p_value(torch.tensor(0.2), null), "the p-value")
     if _is_close(tie, 2 / 5):
         raise Wrong(
             "two of the four equal the observed 0.2, and one is larger: ties count, p = 4/5, not 2/5."
         )
     if not _is_close(tie, 4 / 5):
         raise Wrong(f"for 0.2 among 0.1, 0.2, 0.2, 0.3 you return {tie:.3f}; expected (1 + 3)/(1 + 4).")
-    if not _is_close(_number(p_value(0.0, null), "the p-value"), 1.0):
+    if not _is_close(number(p_value(0.0, null), "the p-value"), 1.0):
         raise Wrong("an observed value below all others must give p = 1.")
     return "1/5 for the largest of five, never 0, and ties count against you."

@@ -9,17 +9,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from tlutils.exercises import Wrong
+from tlutils.exercises import Wrong, number
 from tlutils.generative import Game, point_critic, point_generator
 from tlutils.runtime import new_generator
-
-
-def _number(value: object, what: str) -> float:
-    """Return `value` as a number or say that it is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise Wrong(f"{what} is {value!r}; expected one number.") from None
 
 
 def _sums(masses: Sequence[float]) -> list[float]:
@@ -34,7 +26,7 @@ def work(distance: Callable[[Sequence[float], Sequence[float], Sequence[float]],
         ([-1.0, 0.0, 5.0], [0.2, 0.6, 0.2], [0.4, 0.2, 0.4], 1.2),
     ]
     for places, have, want, right in cases:
-        found = _number(distance(places, have, want), "the distance")
+        found = number(distance(places, have, want), "the distance")
         if math.isclose(found, right, abs_tol=1e-6):
             continue
         gaps = [b - a for a, b in itertools.pairwise(places)]
@@ -134,7 +126,7 @@ def slope_penalty(penalty: Callable[[nn.Module, Tensor], Tensor]) -> str:
 def slope_bound(bound: Callable[[nn.Module], object]) -> str:
     """Check the bound of a network's slope by the singular values of its matrices."""
     for critic in (point_critic(2, width=16, seed=0), point_critic(3, width=8, num_layers=4, seed=1)):
-        found = _number(bound(critic), "the bound")
+        found = number(bound(critic), "the bound")
         weights = [m.weight.detach() for m in critic.modules() if isinstance(m, nn.Linear)]
         largest = [torch.linalg.matrix_norm(weight, 2).item() for weight in weights]
         right = math.prod(largest)

@@ -110,9 +110,11 @@ def rebuild_lab(
     def describe(share: float, number: int) -> str:
         total = model.encoder.num_patches
         hidden = round(total * share)
+        nearest = min(errors, key=lambda measured: abs(measured - share))
+        where = "" if nearest == share else f" (measured at a share of {nearest:g})"
         return (
-            f"{hidden} of {total} patches hidden, images {number}: error {errors[share]:.2f} on the hidden "
-            "patches of held-out images, where guessing each patch's mean gives 0.98."
+            f"{hidden} of {total} patches hidden, images {number}: error {errors[nearest]:.2f}{where} on the "
+            "hidden patches of held-out images, where guessing each patch's mean gives 0.98."
         )
 
     shares = [*errors]
