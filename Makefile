@@ -24,7 +24,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 	@touch $@
 
 # Written from the stored runs at every build in which one of them, or the program, changed.
-$(NUMBERS): scripts/numbers_page.py $(shell find tlutils/stored_runs -name '*.json' 2>/dev/null) | $(INSTALLED)
+$(NUMBERS): scripts/numbers_page.py _toc.yml $(wildcard chapters/*.ipynb) $(shell find tlutils/stored_runs -name '*.json' -o -type d 2>/dev/null) | $(INSTALLED)
 	@$(BIN)/python scripts/numbers_page.py book
 
 book: $(INSTALLED) $(NUMBERS)  ## build the site from the stored outputs into _build/html
@@ -51,7 +51,7 @@ execute: $(INSTALLED)  ## re-run the chapters and store their outputs (CHAPTER=n
 retrain: $(INSTALLED)  ## train stored runs again and compare (RUN=chapter or chapter/run, JOBS=2 for two at a time, KEEP=1 stores)
 	@$(BIN)/python scripts/retrain.py $(RUN) $(if $(JOBS),--jobs $(JOBS)) $(if $(KEEP),--keep)
 
-bench: $(INSTALLED)  ## measure speed, side by side with the usual way
+bench: book  ## measure speed, side by side with the usual way
 	@for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python $$program || exit 1; done
 
 set-repository: $(INSTALLED)  ## write another address everywhere (SLUG=owner/name)

@@ -39,6 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
+    if not (SITE / "index.html").is_file():
+        sys.exit(f"there is no site in {SITE}; build it with `make book`")
     with site_checks.serve(SITE) as address, site_checks.open_browser() as browser:
         visit(browser, address + "/search.html")  # the first page starts the browser's processes
         for name in site_checks.toc_files(ROOT / "_toc.yml"):

@@ -16,6 +16,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from tlutils.files import write_atomically
+
 CHAPTERS = Path(__file__).resolve().parent.parent / "chapters"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -56,5 +58,6 @@ if __name__ == "__main__":
     for path in paths(sys.argv[1:]):
         started = time.perf_counter()
         notebook = run(path)
-        nbformat.write(notebook, path)
+        text = nbformat.writes(notebook).rstrip("\n") + "\n"
+        write_atomically(path, lambda out, text=text: out.write(text.encode()))
         print(f"{path.stem}: {time.perf_counter() - started:.0f} s, {path.stat().st_size / 1000:.0f} kB")

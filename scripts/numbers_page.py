@@ -200,6 +200,8 @@ def pages(stored: Path, book: dict[str, list[str]]) -> dict[str, str]:
 def main(book: Path) -> None:
     """Write the pages, the first one last: it is what `make` looks at."""
     (book / "numbers").mkdir(exist_ok=True)
+    for page in (book / "numbers").glob("*.md"):  # a part may have got another name
+        page.unlink()
     for name, text in reversed(pages(STORED, parts()).items()):
         (book / name).write_text(text, encoding="utf-8")
 

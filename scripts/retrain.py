@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -28,9 +29,10 @@ from typing import Any
 import nbformat
 from execute import paths
 from nbclient import NotebookClient
+from nbclient.exceptions import DeadKernelError
 
+from tlutils import runs
 from tlutils.files import write_atomically
-from tlutils.runs import is_among
 
 STORED = Path(__file__).resolve().parent.parent / "tlutils" / "stored_runs"
 # Python runs a module of this name at its start.
@@ -93,18 +95,13 @@ async def execute(job: str, environment: dict[str, str]) -> list[str]:
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return run name → record of every run in a folder."""
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.rglob("*.json"))
-    }
-
-
-def weight_files(record: Path) -> set[str]:
-    """Return the names of the files with the weights of a stored run; none where there is no such run."""
-    if not record.is_file():
-        return set()
-    return {entry["file"] for entry in json.loads(record.read_text(encoding="utf-8"))["weights"].values()}
+    """Return run name → record of every run in a folder; what is damaged is left out."""
+    found = {}
+    for path in sorted(folder.rglob("*.json")):
+        with contextlib.suppress(ValueError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            found[path.relative_to(folder).with_suffix("").as_posix()] = record
+    return found
 
 
 def keep(name: str, scratch: Path) -> None:
@@ -113,7 +110,7 @@ def keep(name: str, scratch: Path) -> None:
     Only files of this run are touched, so that two trainings at once do not lose each other's results.
     """
     old, new = STORED / f"{name}.json", scratch / f"{name}.json"
-    before, after = weight_files(old), weight_files(new)
+    before, after = runs.weight_files(old), runs.weight_files(new)
     for file in [*sorted(after), new.name]:
         content = (new.parent / file).read_bytes()
         write_atomically(old.parent / file, lambda out, content=content: out.write(content))
@@ -137,7 +134,7 @@ def chapter_of(job: str) -> str:
 
 def runs_of(job: str, stored: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return those of the records that a job names, by run or by chapter."""
-    return {name: record for name, record in stored.items() if is_among(name, job)}
+    return {name: record for name, record in stored.items() if runs.is_among(name, job)}
 
 
 def longest_first(jobs: list[str], stored: dict[str, dict[str, Any]]) -> list[str]:
@@ -165,7 +162,10 @@ async def retrain(jobs: list[str], at_once: int, is_kept: bool) -> tuple[int, in
 
         async def do(job: str) -> None:
             async with free:
-                failed = await execute(job, environment)
+                try:
+                    failed = await execute(job, environment)
+                except DeadKernelError as error:  # out of memory, say; the other jobs go on
+                    failed = [f"  the kernel died: {error}"]
             after = runs_of(job, records(scratch))
             trained = [name for name, record in after.items() if record != before.get(name)]
             for name in trained:

@@ -169,8 +169,10 @@ def serve(site: Path) -> Iterator[str]:
     handler = functools.partial(QuietHandler, directory=site)
     with QuietServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def chromium_path() -> str | None:

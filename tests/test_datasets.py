@@ -7,6 +7,7 @@ import dataclasses
 import gzip
 import hashlib
 import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -84,15 +85,15 @@ class TestRealData:
             assert np.array_equal(again, images.images)
             assert np.array_equal(labels, images.labels)
 
-    def test_a_prepared_set_is_read_without_the_originals(self, real, cache, data_root, monkeypatch):
-        first = real("usps", "test")
-        [folder] = cache.iterdir()
-        copy = cache.parent / "copy"
-        (copy / "prepared").mkdir(parents=True)
-        (copy / "prepared/usps.npz").write_bytes((folder / "prepared/usps.npz").read_bytes())
+    def test_a_prepared_set_is_read_without_the_originals(self, data_root, tmp_path, monkeypatch):
+        for file in REGISTRY["usps"].files:
+            (tmp_path / file.path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(data_root / file.path, tmp_path / file.path)
+        first = datasets.load("usps", "test", root=tmp_path)
+        for file in REGISTRY["usps"].files:
+            (tmp_path / file.path).unlink()
         monkeypatch.setitem(datasets.READERS, "usps", None)
-        assert datasets.load("usps", "test", root=copy).sha256 == first.sha256
-        assert not (data_root / "prepared/usps.npz").exists()  # the data folder is read-only
+        assert datasets.load("usps", "test", root=tmp_path).sha256 == first.sha256
 
     def test_photo_digits_are_mnist(self, real):
         photo, mnist = real("photo_digits", "test"), real("mnist", "test")

@@ -109,7 +109,7 @@ def one(x):
     return x
 def two(x):
     return 2 * x
-SOLVERS = {"one": one, "rest": [functools.partial(two, SCALE)]}
+SOLVERS = {"one": one, "rest": (functools.partial(two, SCALE),)}
 class Settings:
     scale = SCALE
 def train(x, scale=SCALE):

@@ -1,10 +1,10 @@
 """Intervals by hand, by SciPy and by coverage; sweeps that survive."""
 
-import json
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,30 +115,41 @@ def test_a_sweep_that_keeps_nothing_starts_afresh():
     assert len(FAILING) == 4 + 6
 
 
+def stuck_case(a, seed, marker):
+    """Wait in the third case, where its marker lies."""
+    if (a, seed) == (1, 2) and Path(marker).is_file():
+        print("third", flush=True)
+        time.sleep(60)
+    return {"value": a * 10 + seed}
+
+
 KILLED = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from test_repeats import *
-sweep(slow_case, CASES, progress=False)
+sweep(stuck_case, [case | {"marker": sys.argv[2]} for case in CASES], progress=False)
 """
 
 
-def test_kill_9_keeps_the_finished_cases(cache, request, monkeypatch):
-    process = subprocess.Popen([sys.executable, "-c", KILLED, request.path.parent])
-    deadline = time.monotonic() + 60
-    while not (found := list(cache.rglob("*.jsonl"))) and time.monotonic() < deadline:
-        time.sleep(0.01)
+def test_kill_9_keeps_the_finished_cases(cache, request, monkeypatch, tmp_path):
+    marker = tmp_path / "wait"
+    marker.touch()
+    command = [sys.executable, "-c", KILLED, request.path.parent, marker]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "third\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    with found[0].open("a", encoding="utf-8") as file:
+    process.stdout.close()
+    marker.unlink()
+    [kept] = cache.rglob("*.jsonl")
+    with kept.open("a", encoding="utf-8") as file:
         file.write('\n[{"a": 1, "se')  # and a line cut short
-    finished = repeats._finished(found[0])
-    assert 1 <= len(finished) < len(CASES)
-    assert all(json.loads(case) in CASES for case in finished)
-    done = []
-    monkeypatch.setattr(repeats, "_run_case", lambda function, case, _: done.append(case) or function(**case))
-    assert len(sweep(slow_case, CASES, progress=False)) == 6
-    assert len(done) <= 6
+    assert len(repeats._finished(kept)) == 2
+    done, run_case = [], repeats._run_case
+    monkeypatch.setattr(repeats, "_run_case", lambda *args: done.append(args[1]) or run_case(*args))
+    cases = [case | {"marker": str(marker)} for case in CASES]
+    assert sweep(stuck_case, cases, progress=False) == [{"value": c["a"] * 10 + c["seed"]} for c in CASES]
+    assert done == cases[2:], "the two finished ones were not done again"
 
 
 def test_sweep_refuses_no_workers():

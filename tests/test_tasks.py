@@ -216,5 +216,15 @@ def test_without_dask_an_address_says_what_to_install(monkeypatch):
         run_tasks(pow, [{"base": 1, "exp": 1}], engine="tcp://127.0.0.1:9", keep=False, progress=False)
 
 
-def test_the_version_of_the_code_is_one_value():
-    assert code_version() == code_version()
+def test_the_version_of_the_code_changes_with_it(monkeypatch, tmp_path):
+    (tmp_path / "tlutils").mkdir()
+    module = tmp_path / "tlutils" / "tasks.py"
+    module.write_text("a = 1\n", encoding="utf-8")
+    monkeypatch.setattr(tasks, "__file__", str(module))
+    code_version.cache_clear()
+    first = code_version()
+    module.write_text("a = 2\n", encoding="utf-8")
+    assert code_version() == first, "looked up once"
+    code_version.cache_clear()
+    assert code_version() != first
+    code_version.cache_clear()

@@ -64,8 +64,8 @@ def code_digest(function: Callable) -> str:
 
     "Of ours" means of tlutils or of the module (or notebook) in which `function` stands; torch and NumPy
     count through the versions in the provenance record. Plain constants used by name count by their value,
-    and so do the contents of dictionaries, lists, tuples and `functools.partial`: a table of functions counts
-    with their code.
+    and so do the contents of dictionaries, tuples and `functools.partial`: a table of functions counts with
+    their code.
 
     Parameters
     ----------
@@ -105,19 +105,21 @@ def code_digest(function: Callable) -> str:
 
 
 def _parts(name: str, value: object) -> Iterator[tuple[str, object]]:
-    """Yield what a value is made of, each part with a name of its own; what is no container is one part.
+    """Yield what a value is made of, each part with a name of its own; what is no table is one part.
 
-    >>> list(_parts("a", {"b": [1, 2]}))
+    A list or a set is no table: what a program adds to is a record of the past and not a setting.
+
+    >>> list(_parts("a", {"b": (1, 2)}))
     [('a.0', 'b'), ('a.1.0', 1), ('a.1.1', 2)]
     """
     match value:
         case dict():
             inner = [part for entry in value.items() for part in entry]
-        case set() | frozenset():
+        case frozenset():
             inner = sorted(value, key=repr)
         case functools.partial():
             inner = [value.func, *value.args, *(part for entry in value.keywords.items() for part in entry)]
-        case list() | tuple():
+        case tuple():
             inner = value
         case _:
             yield name, value

@@ -201,7 +201,7 @@ def _save(name: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
     from safetensors.torch import save as save_tensors
 
     path = folder() / f"{name}.json"
-    old = _weight_files(path)
+    old = weight_files(path)
     files = {}
     for which, model in outcome.models.items():
         tensors = {key: _to_half(key, tensor) for key, tensor in model.state_dict().items()}
@@ -217,7 +217,7 @@ def _save(name: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
         (path.parent / file).unlink(missing_ok=True)
 
 
-def _weight_files(record: Path) -> set[str]:
+def weight_files(record: Path) -> set[str]:
     """Return the names of the weight files of a stored run; none where it is missing or damaged."""
     try:
         return {entry["file"] for entry in json.loads(record.read_text(encoding="utf-8"))["weights"].values()}

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from scipy import stats
 from torch import Tensor
 
 from tlutils import plotting, runs
@@ -213,8 +214,8 @@ def rank_correlation(looks: Sequence[Mapping[str, float]], signal: str) -> float
     >>> rank_correlation([{"s": 1.0, "test": 0.5}, {"s": 5.0, "test": 0.6}, {"s": 2.0, "test": 0.9}], "s")
     0.5
     """
-    ranks = [np.argsort(np.argsort([look[key] for look in looks])) for key in (signal, "test")]
-    return float(np.round(np.corrcoef(*ranks)[0, 1], 6))
+    found = stats.spearmanr(*([look[key] for look in looks] for key in (signal, "test")))
+    return float(np.round(found.statistic, 6))
 
 
 def mean_line(name: str, values: Sequence[float]) -> str:

@@ -33,8 +33,9 @@ def curve_panels(
     x: Sequence[int], panels: Mapping[str, Mapping[str, list[Interval]]], *, xlabel: str, ylabel: str
 ) -> Figure:
     """Draw one panel of curves with intervals per name over evenly spaced x, and a dotted line at 1."""
-    figure, axes = plt.subplots(len(panels), 1, figsize=(5.2, 2.1 * len(panels)), sharex=True)
-    for ax, (title, curves) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+    figure, axes = plt.subplots(len(panels), 1, figsize=(5.2, 2.1 * len(panels)), sharex=True, squeeze=False)
+    axes = axes[:, 0]
+    for ax, (title, curves) in zip(axes, panels.items(), strict=True):
         interval_curves(ax, range(len(x)), {NAMES.get(name, name): curve for name, curve in curves.items()},
                         xlabel="", ylabel=ylabel)  # fmt: skip
         ax.get_legend().remove()
@@ -60,7 +61,8 @@ def accuracy_curves(x: Sequence[int], curves: Mapping[str, list[Interval]], *, x
 
 def gain_panels(panels: Mapping[str, Mapping[str, Interval]], *, xlabel: str) -> Figure:
     """Draw intervals of gains, in points, one panel per data set and one line per method."""
-    figure, axes = plt.subplots(len(panels), 1, figsize=(5.6, 1.9 * len(panels)), sharex=True)
+    figure, axes = plt.subplots(len(panels), 1, figsize=(5.6, 1.9 * len(panels)), sharex=True, squeeze=False)
+    axes = axes[:, 0]
     for ax, (title, intervals) in zip(axes, panels.items(), strict=True):
         interval_bars(
             ax, {NAMES.get(name, name): interval for name, interval in intervals.items()}, xlabel=""
