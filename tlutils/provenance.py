@@ -26,7 +26,7 @@ def normalised_source(source: str) -> str:
 
     Examples
     --------
-    >>> normalised_source("def f(x):\\n    '''Say.'''\\n    guards.check(x)\\n    return (x,)  # why\\n")
+    >>> normalised_source("def f(x):\\n    '''Say.'''\\n    guards.has_device(x)\\n    return (x,)  # why\\n")
     'def f(x):\\n    return (x,)'
     """
     tree = ast.parse(textwrap.dedent(source))
