@@ -97,7 +97,7 @@ def number(value: Any, what: str) -> float:
 
     Examples
     --------
-    >>> number(torch.tensor(2.0), "the mean")
+    >>> number("2", "the mean")
     2.0
     """
     try:
