@@ -63,6 +63,12 @@ def test_a_chapter_follows_the_template(path):
     assert "{bibliography}" in markdown(path)
 
 
+@each_chapter
+def test_no_sum_of_money_opens_a_formula(path):
+    """Two amounts in dollars made one formula of all that stood between them; say "dollars"."""
+    assert not re.findall(r".{20}\d \$[\s,.;:)]", re.sub(r"`[^`]*`", "", markdown(path)))
+
+
 def test_every_chapter_installs_the_package_alike():
     assert len({tagged(path, "setup")[0]["source"] for path in PATHS}) == 1
 
