@@ -138,12 +138,11 @@ def title(chapter: str) -> str:
 def parts() -> dict[str, list[str]]:
     """Return part of the book → its chapters, as `_toc.yml` has them."""
     listed = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))["parts"]
-    found = {
+    return {
         part["caption"]: [entry["file"].removeprefix("chapters/") for entry in part["chapters"]]
         for part in listed
         if all(entry["file"].startswith("chapters/") for entry in part["chapters"])
     }
-    return found
 
 
 def slug(part: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -254,3 +256,30 @@ def test_keeping_a_run_touches_the_files_of_no_other(small_book, tmp_path):
         "run.json", "run.model.new.safetensors", "stored_meanwhile.json",
     ]  # fmt: skip
     assert json.loads(record.read_text(encoding="utf-8"))["weights"] == weights
+
+
+def test_retrain_leaves_a_damaged_record_out(small_book):
+    _, retrain, _, record = small_book
+    (record.parent / "broken.json").write_text("{", encoding="utf-8")
+
+    assert list(retrain.records(record.parent.parent)) == ["small/run"]
+
+
+def test_a_kernel_that_dies_takes_no_other_job_with_it(small_book, monkeypatch, capsys):
+    _, retrain, _, _ = small_book
+
+    async def execute(job, environment):
+        if job == "small/dies":
+            raise retrain.DeadKernelError("Kernel died")
+        path = Path(environment["TLUTILS_RUNS"]) / f"{job}.json"
+        path.write_text(
+            json.dumps({**RECORD, "weights": {}, "metrics": {"accuracy": 0.75}}), encoding="utf-8"
+        )
+        return []
+
+    monkeypatch.setattr(retrain, "execute", execute)
+
+    assert asyncio.run(retrain.retrain(["small/dies", "small/run"], 1, is_kept=False)) == (1, 1)
+    said = capsys.readouterr().out
+    assert "the kernel died: Kernel died" in said
+    assert "small/run: ran through" in said
