@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import shlex
 import sys
 from pathlib import Path
+from string import Template
 
 import nbformat
 import pytest
@@ -213,6 +215,18 @@ def test_the_job_that_takes_longest_is_done_first(small_book):
 
     assert retrain.longest_first(["b/1", "b/2", "d", "a"], stored) == ["a", "b/1", "b/2", "d"]
     assert retrain.longest_first(["a", "b/1,b/2"], stored) == ["b/1,b/2", "a"]
+
+
+def test_the_words_that_train_the_part_on_models_name_each_of_its_runs_once(program):
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    variables, command = text.split("```bash\n")[2].split("```")[0].replace("\\\n", " ").split("\n", 1)
+    short = dict(pair.split("=") for pair in variables.split("; "))
+    jobs = Template(shlex.split(command)[-1].removeprefix("RUN=")).substitute(short).split()
+
+    named = sorted(name for job in jobs for name in runs.available() if runs.is_among(name, job))
+
+    chapters = program("numbers_page").parts()["Models"]
+    assert named == sorted(name for name in runs.available() if name.split("/")[0] in chapters)
 
 
 @pytest.mark.parametrize(("asked", "message"), [
