@@ -25,6 +25,7 @@ from tlutils.model_based import freeze
 from tlutils.models import num_parameters, replace_head, residual_network
 from tlutils.runtime import new_generator
 from tlutils.training import fit
+from tlutils.vision_transformer import vision_transformer
 
 
 def noise(*shape, seed=0, dtype=torch.float32):
@@ -125,6 +126,31 @@ def test_merged_equals_unmerged_in_single_precision():
     assert (merge_lora(model)(x) - before).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_attention_takes_the_updated_matrices(mode):
+    """It calls none of its linear layers: before, LoRA in a transformer ended in an AttributeError."""
+    model = add_lora(vision_transformer(seed=0), ["backbone"], rank=2, alpha=4.0).double()
+    x = noise(2, 3, 32, 32, dtype=torch.float64)
+    start, model = model.eval()(x), with_updates(model)
+    unmerged = model.eval()(x)
+    if mode == "train":  # its layers have no dropout; the way through them is another
+        assert torch.allclose(model.train()(x), unmerged, atol=1e-10)
+        model(x).sum().backward()
+        assert all(p.grad is not None for name, p in model.named_parameters() if name.endswith((".a", ".b")))
+        model.eval()
+    assert (unmerged - start).abs().max() > 1e-2
+    assert torch.allclose(merge_lora(model)(x), unmerged, atol=1e-10)
+
+
+@pytest.mark.parametrize("base", [nn.Linear(3, 2), nn.Conv2d(3, 2, 3, bias=False)])
+def test_the_weight_is_that_of_the_merged_layer(base):
+    layer = with_updates(add_lora(nn.Sequential(base), ["0"], rank=1, alpha=1.0))[0]
+    weight, bias = layer.weight.detach().clone(), layer.bias
+    merged = merge_lora(layer)
+    assert torch.equal(merged.weight, weight)
+    assert merged.bias is bias
+
+
 def test_a_lone_layer_is_merged_too():
     layer = with_updates(LoRALinear(nn.Linear(4, 3), rank=2, alpha=2.0))
     x = noise(5, 4)
@@ -221,6 +247,13 @@ def test_an_adapter_agrees_with_its_formula(shape):
     assert torch.allclose(adapter(x), expected.movedim(-1, 1), atol=1e-6)
 
 
+@pytest.mark.parametrize("output", [torch.zeros(2, 4), torch.zeros(2, 4, 5, 5), torch.zeros(2, 5, 3)])
+def test_an_adapter_of_another_width_is_named(output):
+    model = add_adapters(nn.Sequential(nn.Identity()), {"0": 3}, bottleneck=2)
+    with pytest.raises(ValueError, match=r"the adapter was made for 3 channels"):
+        model(output)
+
+
 def test_an_adapter_freezes_what_it_stands_behind():
     model = add_adapters(small_network(), {"backbone.stage1": 8}, bottleneck=3)
     block = model.backbone.stage1
@@ -243,6 +276,8 @@ def test_an_adapter_freezes_what_it_stands_behind():
     (lambda: add_lora(small_network(), ["backbone.pool"], rank=1, alpha=1.0), ValueError, "no linear"),
     (lambda: add_lora(small_network(), "backbone", rank=1, alpha=1.0), TypeError, "list of names"),
     (lambda: add_lora(small_network(), ["backbone"], rank=0, alpha=1.0), ValueError, "rank is 0"),
+    (lambda: add_lora(nn.Sequential(nn.Conv2d(4, 4, 1, groups=2)), ["0"], rank=1, alpha=1.0), ValueError,
+     "0: the convolution has groups=2"),
     (lambda: add_lora(small_network(), [""], rank=1, alpha=1.0), ValueError, "no layer ''"),
     (lambda: add_adapters(small_network(), {"stage1": 8}, bottleneck=1), ValueError, "backbone.stage1"),
     (lambda: merge_lora(nn.Linear(2, 2)), ValueError, "no LoRA layer"),
@@ -250,6 +285,12 @@ def test_an_adapter_freezes_what_it_stands_behind():
 def test_bad_arguments_are_answered(call, error, says):
     with pytest.raises(error, match=says):
         call()
+
+
+@pytest.mark.usefixtures("as_reader")
+def test_names_without_channels_are_refused():
+    with pytest.raises(TypeError, match=r"channels is \['backbone'\]; expected a mapping"):
+        add_adapters(small_network(), ["backbone"], bottleneck=2)
 
 
 def test_the_penalty_by_hand():

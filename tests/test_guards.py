@@ -13,7 +13,7 @@ from tlutils.distributed import fit_distributed
 from tlutils.domains import Labelled
 from tlutils.generative import CycleGame, Game, fit_game, point_critic, point_generator
 from tlutils.models import Standardise, residual_network
-from tlutils.step_cost import step_cost
+from tlutils.step_cost import Switches, step_cost
 from tlutils.training import evaluate, fit
 
 X, Y = torch.rand(8, 3, 16, 16), torch.arange(8) % 2
@@ -69,6 +69,23 @@ def test_what_is_no_image_is_not_called_grey(x):
 @pytest.mark.parametrize("x", [X, X[0], X.double()])
 def test_images_of_the_right_kind_pass(x):
     assert guards.has_channels(x, 3) is None
+
+
+@pytest.mark.usefixtures("as_reader")
+@pytest.mark.parametrize(("data", "says"), [
+    (Labelled(X, Y, 3), r"gives outputs of shape \(1, 2\) for 1 examples of 3 classes"),
+    (GREY, "received grey images"),
+], ids=["classes", "grey"])  # fmt: skip
+def test_what_does_not_fit_is_said_before_any_process_trains(data, says):
+    with pytest.raises(ValueError, match=says):
+        fit_distributed(network(), data, num_steps=1, global_batch_size=4, learning_rate=0.1)
+
+
+def test_more_parts_than_examples():
+    """Before, the empty parts made the loss no number, and the measurement went on."""
+    with pytest.raises(ValueError, match="num_parts is 9 for 8 examples"):
+        step_cost(network, lambda: (X, Y), Switches(num_parts=9), num_steps=1, device="cpu")
+    assert step_cost(network, lambda: (X, Y), Switches(num_parts=8), num_steps=1, device="cpu").step_s > 0
 
 
 def test_a_translation_game_without_a_loss():

@@ -55,6 +55,22 @@ def test_by_hand():
     assert [row.num_parameters for row in rows] == [20, 0, 76, 0, 325]
 
 
+def test_the_projections_of_attention_count():
+    """Of torchvision's figure for ViT-B/16 only Q Kᵀ and its product with V, of 197 tokens, are missing."""
+    with torch.device("meta"):
+        model = get_model("vit_b_16", weights=None)
+    rows = layer_table(model, (3, 224, 224), layers=["conv_proj", "encoder", "heads"])
+    found = sum(row.num_multiply_adds for row in rows) + 12 * 2 * 197**2 * 768
+    assert found / 1e9 == pytest.approx(get_model_weights("vit_b_16")["IMAGENET1K_V1"].meta["_ops"], abs=6e-4)
+
+
+def test_a_transformer_says_which_images_it_takes():
+    with torch.device("meta"):
+        model = get_model("vit_b_16", weights=None)
+    with pytest.raises(ValueError, match=r"does not take images of shape \(3, 64, 64\): Wrong image height"):
+        layer_table(model, (3, 64, 64))
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 3)), min_size=1, max_size=4))
 def test_the_receptive_field_is_where_the_gradient_is_not_zero(layers):

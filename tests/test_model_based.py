@@ -206,6 +206,13 @@ def test_names_that_match_nowhere_are_an_error():
         load_matching(small(), state)
 
 
+@pytest.mark.usefixtures("as_reader")
+def test_a_string_is_no_list_of_parts():
+    """Before, "10" loaded the parts 1 and 0."""
+    with pytest.raises(TypeError, match=r"only is the string 'backbone'; expected a list of names"):
+        load_matching(small(), small().state_dict(), only="backbone")
+
+
 def test_unknown_part_offers_the_nearest():
     with pytest.raises(ValueError, match="backbone"):
         load_matching(small(), small().state_dict(), only=["backbon"])

@@ -98,6 +98,14 @@ def test_everything_is_put_back_when_the_model_fails():
     assert model[0].training
 
 
+def test_examples_on_another_device_are_refused_before_anything_is_lost():
+    model = residual_network()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="the examples are on meta and the network on cpu"):
+        reestimate_statistics(model, images(4).to("meta"))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_what_cannot_be_measured_is_refused():
     with pytest.raises(ValueError, match="no layer with running statistics"):
         reestimate_statistics(nn.Linear(2, 2), torch.zeros(4, 2))

@@ -123,7 +123,7 @@ class TestRealData:
 
 
 class TestSquares:
-    @pytest.mark.parametrize("size", [1, 7, 24, 33, 50])
+    @pytest.mark.parametrize("size", [1, 7, 24, 33, 40, 50, 61])
     def test_as_torchvision_does_it(self, folder, size):
         from torchvision.transforms import CenterCrop, Compose, Resize
 

@@ -443,6 +443,16 @@ def test_a_file_of_other_weights_is_refused(tmp_path):
         head.load(path)
 
 
+def test_a_file_that_is_not_there_is_called_that(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file .*best\.safetensors"):
+        pair().load(tmp_path / "best.safetensors")
+
+
+def test_images_of_another_shape_than_it_was_connected_for():
+    with pytest.raises(ValueError, match=r"received examples of shape \(3, 48, 48\); expected \(3, 32, 32\)"):
+        pair()(torch.zeros(2, 3, 48, 48))
+
+
 @pytest.mark.parametrize("content", [pickle.dumps({"a": 1}), b"", b"nonsense"])
 def test_a_pickle_is_not_opened(tmp_path, content):
     (tmp_path / "a.safetensors").write_bytes(content)

@@ -36,6 +36,7 @@ from tlutils import datasets, guards, models
 from tlutils.domains import Labelled, as_images
 from tlutils.files import write_atomically
 from tlutils.runtime import new_generator, seeded
+from tlutils.training import evaluate
 
 __all__ = [
     "WorkerError",
@@ -68,13 +69,21 @@ def process_group() -> Iterator[torch.device]:
     """Join the group that torchrun has prepared, and yield the device of this process.
 
     A process takes the GPU of its own number if this machine has one for each of its processes, and talks
-    through NCCL; otherwise all compute on the CPU and talk through gloo. Without torchrun nothing is joined.
+    through NCCL; otherwise all compute on the CPU and talk through gloo, and rank 0 warns if there are GPUs
+    that stand idle. Without torchrun nothing is joined.
     """
     if "LOCAL_RANK" not in os.environ:
         yield torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return
     local_rank, local_size = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    has_gpus = torch.cuda.device_count() >= local_size
+    num_gpus = torch.cuda.device_count()
+    has_gpus = num_gpus >= local_size
+    if num_gpus and not has_gpus and local_rank == 0:
+        warnings.warn(
+            f"{local_size} processes and {num_gpus} GPUs on this machine: all compute on the CPU. To use the "
+            f"GPUs start with --nproc-per-node={num_gpus}.",
+            stacklevel=3,
+        )
     device = torch.device("cuda", local_rank) if has_gpus else torch.device("cpu")
     if has_gpus:
         torch.cuda.set_device(device)
@@ -135,10 +144,11 @@ def _read_checkpoint(path: Path | None, fingerprint: str) -> dict[str, Any] | No
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise ValueError(f"the checkpoint {path} cannot be read; delete it to start afresh") from error
-        if state["fingerprint"] != fingerprint:
+        found = state.get("fingerprint", "none") if isinstance(state, dict) else "none"
+        if found != fingerprint:
             raise ValueError(
-                f"the checkpoint {path} belongs to another training: it has {state['fingerprint']}, this "
-                f"one is {fingerprint}. Delete it or choose another file."
+                f"the checkpoint {path} belongs to another training: its settings are {found}, those of this "
+                f"one {fingerprint}. Delete it or choose another file."
             )
     if dist.is_initialized():
         box = [state]
@@ -203,7 +213,8 @@ def fit_distributed(
     Raises
     ------
     ValueError
-        If a number is out of range, the device is not there, or the checkpoint belongs to another training.
+        If a number is out of range, the device is not there, the network cannot take the examples or has
+        another number of classes, or the checkpoint belongs to another training or a longer one.
     FloatingPointError
         If a loss was not finite; found when the losses are averaged, at a checkpoint or at the end.
 
@@ -215,17 +226,23 @@ def fit_distributed(
     for name, value in positive.items():
         if not value > 0:
             raise ValueError(f"{name} is {value}; expected a positive number")
+    if not 0 <= momentum < 1 or warmup_steps < 0:
+        raise ValueError(f"received {momentum=} and {warmup_steps=}; expected momentum in [0, 1), steps >= 0")
     guards.has_device(device)
+    evaluate(model, train.subset(torch.arange(1)), device=device)  # says what does not fit, before DDP starts
     (rank, size), device = rank_and_size(), torch.device(device)
     model, x, y = model.to(device).train(), train.x.to(device), train.y.to(device)
     parallel = DistributedDataParallel(model) if dist.is_initialized() else model
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=momentum)
     fingerprint = f"{global_batch_size=} {learning_rate=} {momentum=} {warmup_steps=} {seed=} n={len(x)}"
+    fingerprint += f" network={[tuple(p.shape) for p in model.parameters()]}"
     losses: list[Tensor | float] = []
     if (state := _read_checkpoint(checkpoint, fingerprint)) is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         losses = state["losses"]
+    if len(losses) > num_steps:
+        raise ValueError(f"the checkpoint {checkpoint} has {len(losses)} steps; expected at most {num_steps}")
     with seeded(seed):
         for step in range(len(losses), num_steps):
             if before_step is not None:
@@ -324,7 +341,9 @@ def _explain(report: str) -> str:
     if code < 0:
         return f"rank {rank} was killed by {signal.Signals(-code).name}; torchrun stopped the others"
     errors = re.findall(rf"^\[rank{rank}\]: (\w[\w.]*: .*)$", report, re.M)
-    reason = errors[-1] if errors else "its traceback is in torchrun's report"
+    # A worker that fails before it has joined the group says so without its rank, ahead of torchrun's log.
+    said = re.split(r"^[EW]\d{4} ", report, maxsplit=1, flags=re.M)[0].strip()
+    reason = errors[-1] if errors else said[-800:] or "without a word"
     return f"rank {rank} ended with exit code {code} ({reason}); torchrun stopped the others"
 
 
@@ -362,12 +381,19 @@ def launch(
     Raises
     ------
     ValueError
-        If `num_processes` is below 1.
+        If `num_processes` is below 1, or the program is neither a file that is there nor a function that a
+        new process can import.
     WorkerError
         If a process fails or time runs out.
     """
     if num_processes < 1:
         raise ValueError(f"num_processes is {num_processes}; expected at least 1")
+    is_there = program.is_file() if isinstance(program, Path) else callable(program)
+    if not is_there or getattr(program, "__module__", None) == "__main__":
+        raise ValueError(
+            f"program is {program!r}; expected the Path of a file, or a function of an importable module: "
+            "what is defined in a notebook has to be written to a file first"
+        )
     command = [
         os.fsdecode(get_executable()), "-m", "torch.distributed.run", f"--nproc-per-node={num_processes}",
         "--max-restarts=0", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1",

@@ -53,6 +53,17 @@ class _LoRA(nn.Module):
         self.a = nn.Parameter(drawn.to(base.weight))
         self.b = nn.Parameter(base.weight.new_zeros(num_out, rank, *[1] * (base.weight.ndim - 2)))
 
+    # Attention does not call its linear layers, it takes their matrices: with the update, then.
+    @property
+    def weight(self) -> Tensor:
+        """The layer's weight with the update added."""
+        return self.base.weight + self.update()
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The layer's bias, which LoRA leaves as it is."""
+        return self.base.bias
+
 
 class LoRALinear(_LoRA):
     r"""Add a trainable update of low rank to a linear layer that is held still.
@@ -194,7 +205,7 @@ class Adapter(nn.Module):
     Raises
     ------
     ValueError
-        If `channels` or `bottleneck` is below 1.
+        If `channels` or `bottleneck` is below 1; later, if the layer gives another number of channels.
 
     Source
     ------
@@ -223,6 +234,11 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Float[Tensor, "n channels ..."]:
         y = self.base(x)
+        if y.ndim not in (2, 4) or y.shape[1] != len(self.up):
+            raise ValueError(
+                f"the layer gives outputs of shape {tuple(y.shape)}; expected (n, {len(self.up)}) or (n, "
+                f"{len(self.up)}, height, width), because the adapter was made for {len(self.up)} channels"
+            )
         if y.ndim == 2:
             inner = functional.linear(y, self.down, self.down_bias).relu()
             return y + functional.linear(inner, self.up, self.up_bias)
@@ -264,7 +280,9 @@ def add_lora(model: nn.Module, layers: Sequence[str], *, rank: int, alpha: float
     model
         The network. Only the layers named are frozen by this; freeze the rest first (`model_based.freeze`).
     layers
-        Dotted names of layers, or of parts that contain some: ``["backbone"]`` takes every one in it.
+        Dotted names of layers, or of parts that contain some: ``["backbone"]`` takes every one in it. Of an
+        ``nn.MultiheadAttention`` that is the last one alone: torch keeps the matrices of queries, keys and
+        values in one parameter, which is no layer.
     rank
         r of all updates. A layer whose matrix is smaller gets its own largest rank.
     alpha
@@ -290,10 +308,10 @@ def add_lora(model: nn.Module, layers: Sequence[str], *, rank: int, alpha: float
         raise TypeError(f"layers is the string {layers!r}; expected a list of names, [{layers!r}]")
     if rank < 1:
         raise ValueError(f"rank is {rank}; expected at least 1")
-    generator = new_generator(seed)
+    generator, made = new_generator(seed), {}
     for part in layers:
         _part(model, part)
-        names = list(_plain_layers(model, part))
+        names = [name for name in _plain_layers(model, part) if name not in made]
         if not names:
             raise ValueError(
                 f"{part!r} has no linear or convolutional layer without LoRA; name a part that has some"
@@ -302,7 +320,12 @@ def add_lora(model: nn.Module, layers: Sequence[str], *, rank: int, alpha: float
             base = model.get_submodule(name)
             own = min(rank, len(base.weight), base.weight[0].numel())
             kind = LoRALinear if isinstance(base, nn.Linear) else LoRAConv2d
-            _replace(model, name, kind(base, own, alpha * own / rank, generator))
+            try:
+                made[name] = kind(base, own, alpha * own / rank, generator)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+    for name, layer in made.items():  # only when all of them could be made
+        _replace(model, name, layer)
     return model
 
 
@@ -326,6 +349,8 @@ def add_adapters(
     ------
     ValueError
         If a name is unknown (the nearest are offered) or a number is below 1.
+    TypeError
+        If `channels` is no mapping.
 
     Examples
     --------
@@ -333,11 +358,12 @@ def add_adapters(
     >>> sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)  # 2·4·2 + 2 + 4
     22
     """
-    for name in channels:
-        _part(model, name)
-    generator = new_generator(seed)
-    for name, width in channels.items():
-        _replace(model, name, Adapter(_part(model, name), width, bottleneck, generator))
+    if not isinstance(channels, Mapping):
+        raise TypeError(f"channels is {channels!r}; expected a mapping from names to numbers of channels")
+    parts, generator = {name: _part(model, name) for name in channels}, new_generator(seed)
+    made = {name: Adapter(parts[name], width, bottleneck, generator) for name, width in channels.items()}
+    for name in sorted(made, key=len, reverse=True):  # what lies inside another part first
+        _replace(model, name, made[name])
     return model
 
 

@@ -89,6 +89,9 @@ class _Sight(TorchFunctionMode):
         seen = [t.sight for t in tensors if hasattr(t, "sight")]
         name = getattr(func, "__name__", "")
         result = func(*args, **kwargs)
+        if func is functional.multi_head_attention_forward:  # its projections are no calls of their own
+            tokens, weights = args[0].numel() // args[0].shape[-1], (args[5], args[11])
+            self.num_multiply_adds += tokens * sum(w.numel() for w in weights if w is not None)
         if func in self.MULTIPLY_ADDS:
             weight = args[1] if len(args) > 1 else kwargs["weight"]
             self.num_multiply_adds += result.numel() * weight[0].numel()
@@ -201,8 +204,9 @@ def layer_table(
     -----
     The forward pass runs on tensors without numbers, so that VGG16 takes no longer than a small network. A
     module that is called several times, such as the ReLU inside torchvision's residual blocks, gives one
-    row: its last call, with the multiply-adds of all. Multiplications between activations (attention) are
-    not counted.
+    row: its last call, with the multiply-adds of all. Of attention the projections count, in the row of the
+    module that has them, but not the multiplications between activations; its receptive field is not known
+    here: a transformer's is that of its patches.
 
     Source
     ------
@@ -241,7 +245,7 @@ def layer_table(
     try:
         with _evaluating(model), torch.no_grad(), sight:
             functional_call(model, _without_numbers(model), (x,))
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # torchvision's transformers assert their image size
         raise ValueError(
             f"{type(model).__name__} does not take images of shape {tuple(image_shape)}: {error}"
         ) from error

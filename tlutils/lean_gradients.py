@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+
+from tlutils import guards
 
 __all__ = ["accumulate_gradients", "checkpoint_activations"]
 
@@ -81,12 +84,13 @@ def _statistics_kept(module: nn.Module) -> Iterator[None]:
                     buffer.copy_(value)
 
 
-def _checkpointed_forward(self: nn.Module, *args: Any) -> Any:
+def _checkpointed_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """Run the forward pass of the module's class, and keep nothing of it but its inputs."""
     if not (self.training and torch.is_grad_enabled()):
-        return type(self).forward(self, *args)
+        return type(self).forward(self, *args, **kwargs)
     contexts = lambda: (contextlib.nullcontext(), _statistics_kept(self))  # noqa: E731
-    return checkpoint(type(self).forward, self, *args, use_reentrant=False, context_fn=contexts)
+    forward = functools.partial(type(self).forward, self, **kwargs)
+    return checkpoint(forward, *args, use_reentrant=False, context_fn=contexts)
 
 
 def checkpoint_activations(model: nn.Module, parts: Sequence[str]) -> nn.Module:
@@ -107,6 +111,8 @@ def checkpoint_activations(model: nn.Module, parts: Sequence[str]) -> nn.Module:
 
     Raises
     ------
+    TypeError
+        If `parts` is one string.
     ValueError
         If a part is not in the network, or lies inside another one that is named.
 
@@ -125,6 +131,7 @@ def checkpoint_activations(model: nn.Module, parts: Sequence[str]) -> nn.Module:
     >>> model(torch.ones(1, 2)).shape
     torch.Size([1, 2])
     """
+    guards.is_no_string("parts", parts)
     named = dict(model.named_modules())
     for part in parts:
         if part not in named:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tlutils import guards
 from tlutils.efficient_tuning import (
     Adapter,
     LoRAConv2d,
@@ -186,6 +187,8 @@ def load_matching(
 
     Raises
     ------
+    TypeError
+        If `only` is one string.
     ValueError
         If nothing at all matches, or a part named in `only` is not in the network.
 
@@ -209,6 +212,7 @@ def load_matching(
     mismatched: –
     untouched:  bias
     """
+    guards.is_no_string("only", only)
     own = model.state_dict()
     if only is not None:
         _check_prefixes(only, list(own))

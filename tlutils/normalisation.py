@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tlutils import guards
+
 __all__ = ["reestimate_statistics"]
 
 
@@ -36,8 +38,8 @@ def reestimate_statistics(model: nn.Module, x: Float[Tensor, "n ..."], *, batch_
     Raises
     ------
     ValueError
-        If no layer of `model` keeps running statistics, `x` has fewer than 2 examples or `batch_size` is
-        below 2.
+        If no layer of `model` keeps running statistics, `x` has fewer than 2 examples or is on another
+        device, or `batch_size` is below 2.
 
     Notes
     -----
@@ -60,6 +62,7 @@ def reestimate_statistics(model: nn.Module, x: Float[Tensor, "n ..."], *, batch_
         raise ValueError(f"{type(model).__name__} has no layer with running statistics; nothing to measure")
     if len(x) < 2 or batch_size < 2:
         raise ValueError(f"received {len(x)} examples and batch_size {batch_size}; expected at least 2")
+    guards.is_on_the_device_of(x, model)
     modes = [(m, m.training) for m in model.modules()]
     kept = [(m, m.momentum, getattr(m, "has_frozen_statistics", None)) for m in layers]
     try:

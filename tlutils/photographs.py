@@ -420,7 +420,7 @@ def square(content: bytes, size: int) -> UInt8[np.ndarray, "size size 3"]:
         image = opened.convert("RGB")
     width, height = image.size
     short = min(width, height)
-    width, height = (side if side == size else int(size * side / short) for side in (width, height))
+    width, height = (size if side == short else int(size * side / short) for side in (width, height))
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return np.asarray(image.crop((left, top, left + size, top + size)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import shutil
@@ -155,7 +156,7 @@ def compile_obstacle(device: torch.device | str) -> str:
 def _synchronise(device: torch.device) -> None:
     """Wait until the device has done what it was asked: a GPU takes orders and answers later."""
     if device.type not in ("cpu", "meta"):
-        getattr(torch, device.type).synchronize(device)
+        torch.accelerator.synchronize(device)
 
 
 class _Step:
@@ -178,6 +179,7 @@ class _Step:
         """Take one optimiser step."""
         x, y = (tensor.to(self.device, non_blocking=True) for tensor in batch)
         parts = self.switches.num_parts
+        guards.can_be_split(len(x), parts)
         if x.ndim == 4:
             x = x.contiguous(memory_format=self.layout)
         self.optimizer.zero_grad(set_to_none=True)
@@ -236,6 +238,7 @@ def _measure(
         _synchronise(device)
         seconds.append(time.perf_counter() - started)
     del step
+    gc.collect()  # checkpointed parts refer to themselves
 
     def again() -> None:
         second = _Step(build, switches, device)
@@ -287,7 +290,8 @@ def step_cost(
     Notes
     -----
     On a GPU memory is what torch's allocator hands out at the worst moment; on a CPU it is what the profiler
-    sees tensors take, which is the same quantity. The cost of choosing kernels is in the first step.
+    sees tensors take, which is the same quantity; an Apple GPU does not tell, and 0 is given. The cost of
+    choosing kernels is in the first step.
 
     Examples
     --------

@@ -149,7 +149,7 @@ def memory_bill(
     x = torch.empty(batch_size, *image_shape, dtype=dtype, device="meta")
     try:
         activations = saved_bytes(_on_meta(model), x)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         raise ValueError(
             f"the network cannot take {batch_size} examples of shape {tuple(image_shape)}: {error}. "
             "Pass the shape of one example, for example (3, 224, 224)."

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tlutils import pretrained
+from tlutils import guards, pretrained
 from tlutils.domains import Labelled
 from tlutils.extraction import (
     catching,
@@ -243,6 +243,7 @@ class TransferredFeatures(nn.Module):
 
     def source_features(self, x: Float[Tensor, "n channels h w"]) -> list[Tensor]:
         """Return what enters at each connection, ready for its mapping."""
+        guards.has_shape(x, self.image_shape)
         with torch.no_grad(), catching(self.source, self.layers) as caught:
             _run_scaled(self.source, self.source_scale, x)
         pairs = zip(self.connections, self._places, strict=True)
@@ -345,12 +346,15 @@ class TransferredFeatures(nn.Module):
 
         Raises
         ------
+        FileNotFoundError
+            If there is no such file.
         ValueError
             If the file is no safetensors file (a pickle is refused: opening it could run code), or its
             weights belong to other connections or to another source network.
         """
         from safetensors import SafetensorError, safe_open
 
+        guards.is_file(path)
         try:
             with safe_open(path, framework="pt") as file:
                 label, state = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
