@@ -201,6 +201,11 @@ def test_a_killed_rank_ends_the_job_and_a_new_start_ends_where_an_uninterrupted_
     assert (tmp_path / "losses.json").read_text() == (two / "losses.json").read_text()
 
 
+def test_a_job_of_two_processes_can_go_on_with_one(two, tmp_path):
+    launch(distributed.main, ["--out", str(tmp_path), "--num-steps", "10"])
+    assert largest_gap(weights(alone(tmp_path)), weights(two)) < 1e-4
+
+
 def children(pid):
     """Return the workers below torchrun."""
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -22,12 +22,15 @@ def test_neck_lab_shows_originals_and_copies_in_turn():
     pictures = {
         name: np.full((4, 28, 28), value, np.uint8) for name, value in (("digits", 3), ("clothes", 9))
     }
-    copies = {
-        64: {name: x + 1 for name, x in pictures.items()},
-        16: {name: x + 2 for name, x in pictures.items()},
-    }
     errors = {64: {"digits": 0.01, "clothes": 0.0254}, 16: {"digits": 0.1, "clothes": 0.2}}
-    lab = figures.neck_lab(pictures, copies, errors, start=64)
+    found = {
+        width: {
+            name: {"error": error, "copies": (pictures[name] + more).tobytes().hex()}
+            for name, error in errors[width].items()
+        }
+        for width, more in ((64, 1), (16, 2))
+    }
+    lab = figures.neck_lab(pictures, found, start=64)
     assert lab["width"] == [64, 16]
     assert lab["start"] == {"width": 64}
     said = lab["describe"](width=64)

@@ -35,8 +35,7 @@ def from_hex(text: str, size: int = 28) -> np.ndarray:
 
 def neck_lab(
     originals: Mapping[str, np.ndarray],
-    copies: Mapping[int, Mapping[str, np.ndarray]],
-    errors: Mapping[int, Mapping[str, float]],
+    found: Mapping[int, Mapping[str, Mapping[str, Any]]],
     *,
     start: int,
 ) -> dict[str, Any]:
@@ -46,10 +45,9 @@ def neck_lab(
     ----------
     originals
         Name of a domain → grey pictures (n, height, width), uint8.
-    copies
-        Numbers in the neck → name of a domain → the copies, shaped like the originals.
-    errors
-        Numbers in the neck → name of a domain → mean squared error, pixels in [0, 1].
+    found
+        Numbers in the neck → name of a domain → ``"copies"``, pictures like the originals as `from_hex` reads
+        them, and ``"error"``, their mean squared error, pixels in [0, 1].
     start
         The width to show first.
     """
@@ -57,14 +55,14 @@ def neck_lab(
     def draw(width: int) -> Figure:
         rows = {}
         for name, pictures in originals.items():
-            rows |= {name: pictures, f"{name} copied": copies[width][name]}
+            rows |= {name: pictures, f"{name} copied": from_hex(found[width][name]["copies"])}
         return image_grid(rows)
 
     def say(width: int) -> str:
-        found = " and ".join(f"{error:.3f} on {name}" for name, error in errors[width].items())
-        return f"{width} numbers for 784 pixels: mean squared error {found}."
+        errors = " and ".join(f"{one['error']:.3f} on {name}" for name, one in found[width].items())
+        return f"{width} numbers for 784 pixels: mean squared error {errors}."
 
     return {
         "draw": draw, "describe": say, "label": "What passes through the neck?", "dpi": 80,
-        "names": {"width": "numbers in the neck"}, "start": {"width": start}, "width": list(copies),
+        "names": {"width": "numbers in the neck"}, "start": {"width": start}, "width": list(found),
     }  # fmt: skip
