@@ -198,10 +198,11 @@ def pages(stored: Path, book: dict[str, list[str]]) -> dict[str, str]:
 
 def main(book: Path) -> None:
     """Write the pages, the first one last: it is what `make` looks at."""
+    written = pages(STORED, parts())  # before anything is removed: it may stop
     (book / "numbers").mkdir(exist_ok=True)
     for page in (book / "numbers").glob("*.md"):  # a part may have got another name
         page.unlink()
-    for name, text in reversed(pages(STORED, parts()).items()):
+    for name, text in reversed(written.items()):
         (book / name).write_text(text, encoding="utf-8")
 
 

@@ -68,6 +68,15 @@ def test_code_counts_wherever_it_stands(digest, old, new):
     assert digest(BASE) != digest(BASE.replace(old, new))
 
 
+def test_the_text_does_not_depend_on_the_version_of_python():
+    """`ast.unparse` writes nested quotes of f-strings in two ways; this is the text in all versions."""
+    source = """def f(x):\n    return f'{x["a"]!r:>{x["n"]}} of "{x}"'\n"""
+    assert normalised_source(source) == (
+        "def f(x):\n    return __fstring__((x['a'], 114, __fstring__('>', (x['n'], -1, None))), ' of \"', "
+        "(x, -1, None), '\"')"
+    )
+
+
 GUARDED = """
 from tlutils import guards
 from tlutils.guards import has_device

@@ -18,11 +18,25 @@ from tlutils import guards
 __all__ = ["code_digest", "normalised_source"]
 
 
+class _PlainStrings(ast.NodeTransformer):
+    """Write f-strings as calls, because `ast.unparse` quotes them in another way from Python 3.12 on."""
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Call:
+        # Early releases of 3.12 leave an empty text at the end of a nested format.
+        parts = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
+        return ast.Call(ast.Name("__fstring__", ast.Load()), [*map(self.visit, parts)], [])
+
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.Tuple:
+        spec = ast.Constant(None) if node.format_spec is None else self.visit(node.format_spec)
+        return ast.Tuple([self.visit(node.value), ast.Constant(node.conversion), spec], ast.Load())
+
+
 def normalised_source(source: str) -> str:
     """Return Python source as its syntax tree says it: without comments, docstrings, layout and guards.
 
     Two texts that differ only in these give the same result, so that neither rewording a docstring nor a
-    formatter makes a stored run stale, nor a check of the input (`guards`) that all its inputs pass.
+    formatter makes a stored run stale, nor a check of the input (`guards`) that all its inputs pass. The
+    result is the same in every version of Python that knows the syntax.
 
     Examples
     --------
@@ -34,7 +48,7 @@ def normalised_source(source: str) -> str:
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef | ast.Module):
             words = ast.get_docstring(node) is not None
             node.body = [step for step in node.body[words:] if not _is_guard(step)] or [ast.Pass()]
-    return ast.unparse(tree)
+    return ast.unparse(_PlainStrings().visit(tree))
 
 
 def _is_guard(statement: ast.stmt) -> bool:

@@ -130,7 +130,7 @@ def is_among(name: str, asked: str) -> bool:
     >>> is_among("mmd/tests", "coral/toys,mmd"), is_among("mmd/tests", "coral,mmd/estimators")
     (True, False)
     """
-    return not {name, name.split("/")[0]}.isdisjoint(asked.split(","))
+    return not {name, name.split("/")[0]}.isdisjoint(part.strip() for part in asked.split(","))
 
 
 def folder() -> Path:
@@ -315,9 +315,9 @@ def _smoke(train: Callable[[Any], Outcome], quick: Any, digest: str) -> None:
     settings = {name: value for name, value in asdict(quick).items() if name not in ("seed", "seeds")}
     key = json.dumps([digest, settings])
     if key not in _smoked:
-        _smoked.add(key)
         with capture_output():  # stored outputs hold no progress bars
             train(quick)
+        _smoked.add(key)  # not before: what has failed fails again
 
 
 def _data_digest(dataset: str) -> str:
@@ -384,7 +384,11 @@ def _train(
         provenance["cpu_s"] = round(cpu_after - cpu_before, 1)
     if os.environ.get("TLUTILS_STORE"):
         _save(name, outcome, provenance)
-    weights = {which: model.state_dict() for which, model in outcome.models.items()}
+    # Copies on the CPU, as a replayed run has them: the network may be trained on.
+    weights = {
+        which: {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}
+        for which, model in outcome.models.items()
+    }
     metrics = json.loads(json.dumps(outcome.metrics))  # the same types as a replayed run has
     print(f"trained {name} in {provenance['duration_s'] / 60:.1f} min")
     for key, value in metrics.items():

@@ -99,8 +99,8 @@ def evaluate(
 ) -> Evaluation:
     """Measure `model` on held-out examples, always in float32.
 
-    The model's mode (training or evaluation), buffers and `requires_grad` flags are left as they were found;
-    every example is counted exactly once.
+    The model's mode (training or evaluation), buffers and `requires_grad` flags are left as they were found
+    (its parts take the mode of the whole), and it stays on `device`; every example is counted exactly once.
 
     Parameters
     ----------
@@ -416,7 +416,9 @@ def fit(
         Seed of the shuffles, dropout and augmentation.
     checkpoint
         A file: an interrupted training leaves it, and the same call takes up from it; on the CPU it ends
-        bit-identical to a training that was not interrupted. Removed at the end.
+        bit-identical to a training that was not interrupted. Removed at the end. A call with another number
+        of steps or examples, batch size, rate or seed is refused; other changes (weight decay, rates of
+        groups, other examples of the same number) are not noticed, so delete it when you make one.
     checkpoint_every
         Steps between two writes of `checkpoint`.
     mixed_precision
