@@ -136,12 +136,12 @@ def test_another_trainings_checkpoint_is_refused(tmp_path):
     small_fit(models.lenet(3, image_size=8), checkpoint=path, checkpoint_every=2)
     with pytest.raises(ValueError, match="belongs to another training"):
         small_fit(models.lenet(3, image_size=8), checkpoint=path, checkpoint_every=2, seed=1)
-    with pytest.raises(ValueError, match=r"belongs to another training.* network=\[\(16, 1, 5, 5\)"):
+    with pytest.raises(ValueError, match=r"belongs to another network: it has 8 tensors"):
         small_fit(models.lenet(3, image_size=8, batch_norm=True), checkpoint=path, checkpoint_every=2)
     with pytest.raises(ValueError, match="has 6 steps; expected at most 5"):
         small_fit(models.lenet(3, image_size=8), checkpoint=path, num_steps=5)
     torch.save([1], foreign := tmp_path / "foreign.pt")
-    with pytest.raises(ValueError, match="its settings are none"):
+    with pytest.raises(ValueError, match="is no checkpoint of this training"):
         small_fit(models.lenet(3, image_size=8), checkpoint=foreign)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match="cannot be read"):
@@ -156,7 +156,7 @@ def test_numbers_out_of_range_are_refused(wrong):
 
 @pytest.mark.parametrize("wrong", [{"momentum": 1.0}, {"momentum": -0.1}, {"warmup_steps": -1}])
 def test_momentum_and_warm_up_have_their_range(wrong):
-    with pytest.raises(ValueError, match=r"expected momentum in \[0, 1\), steps >= 0"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is -?[01].*; expected at least 0"):
         small_fit(models.lenet(3, image_size=8), **wrong)
 
 
@@ -294,11 +294,6 @@ def test_a_program_that_no_new_process_could_run_is_refused(program):
         launch(program)
 
 
-def test_a_worker_that_fails_before_it_joins_says_why():
-    with pytest.raises(WorkerError, match=r"exit code 2 \((.|\n)*unrecognized arguments: --learn-fast"):
-        launch(distributed.main, ["--out", "x", "--learn-fast"])
-
-
 def test_idle_gpus_are_mentioned(monkeypatch):
     joined = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -318,8 +313,6 @@ def test_idle_gpus_are_mentioned(monkeypatch):
 
 
 REPORT = """\
-a word before it joined
-E1121 07:07:27.123000 30800 torch/distributed/elastic/multiprocessing/api.py:984] failed (exitcode: 3)
 [rank0]: RuntimeError: Connection reset by peer
 Failures:
 [1]:
@@ -343,7 +336,7 @@ Root Cause (first observed failure):
         (1, -9, "rank 1 was killed by SIGKILL"),
         (-15, -9, "rank 1 was killed by SIGKILL"),
         (1, -15, r"rank 0 ended with exit code 1 \(RuntimeError: Connection reset"),
-        (-15, 3, r"rank 1 ended with exit code 3 \(a word before it joined\)"),
+        (-15, 3, "rank 1 ended with exit code 3 .its traceback"),
         (-15, -15, "killed by SIGTERM"),
     ],
 )

@@ -73,7 +73,7 @@ def test_images_of_the_right_kind_pass(x):
 
 @pytest.mark.usefixtures("as_reader")
 @pytest.mark.parametrize(("data", "says"), [
-    (Labelled(X, Y, 3), r"gives outputs of shape \(1, 2\) for 1 examples of 3 classes"),
+    (Labelled(X, Y, 3), r"gives outputs of shape \(1, 2\) for examples of 3 classes"),
     (GREY, "received grey images"),
 ], ids=["classes", "grey"])  # fmt: skip
 def test_what_does_not_fit_is_said_before_any_process_trains(data, says):

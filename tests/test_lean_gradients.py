@@ -100,18 +100,6 @@ def test_checkpointed_gradients_and_statistics_equal_the_plain_ones(build, parts
         assert torch.equal(lean.state_dict()[name], tensor), f"{name} moved once, not twice"
 
 
-def test_a_part_that_is_called_with_keywords_can_be_checkpointed():
-    x = torch.rand(2, 5, 8, generator=new_generator(0))
-    plain = nn.MultiheadAttention(8, 2, batch_first=True)
-    model = checkpoint_activations(nn.Sequential(copy.deepcopy(plain)), ["0"])
-    found, weights = model[0](x, x, x, need_weights=False)
-    assert weights is None
-    assert torch.equal(found, plain(x, x, x, need_weights=False)[0])
-    found.sum().backward()
-    plain(x, x, x)[0].sum().backward()
-    assert torch.allclose(model[0].in_proj_weight.grad, plain.in_proj_weight.grad, atol=1e-6)
-
-
 def test_checkpointing_keeps_less():
     x, _ = batch()
     plain = models.residual_network(seed=0).train()

@@ -95,6 +95,13 @@ def test_a_check_of_the_input_makes_nothing_stale(digest, check):
     assert digest(GUARDED) == digest(with_step(check))
 
 
+def test_a_check_inside_a_block_makes_nothing_stale(digest):
+    plain = GUARDED.replace("    return x", "    for y in x:\n        x = y\n    return x")
+    assert digest(plain) == digest(
+        plain.replace("        x = y", "        guards.has_device(x)\n        x = y")
+    )
+
+
 @pytest.mark.parametrize("step", [
     "x = guards.has_device(x)", "print(guards.has_device(x))", "has_device(x)", "guards.has_device(next(x))",
     "guards.has_device(x.mul_(2))", "guards.has_device(x := x / 2)", "guards.append(x)",

@@ -39,15 +39,6 @@ def test_every_switch_runs_on_this_device():
     assert json.loads(json.dumps(table)) == table
 
 
-def test_waiting_for_any_accelerator(monkeypatch):
-    """The function of one kind takes a device, that of another none; before, every Apple GPU failed here."""
-    waited = []
-    monkeypatch.setattr(torch.accelerator, "synchronize", waited.append)
-    for name in ("cpu", "meta", "mps", "cuda:1"):
-        step_cost._synchronise(torch.device(name))
-    assert waited == [torch.device("mps"), torch.device("cuda:1")]
-
-
 @pytest.mark.slow
 def test_a_compiled_step_runs():
     batch = torch.zeros(4, 3), torch.zeros(4).long()

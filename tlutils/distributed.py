@@ -36,7 +36,6 @@ from tlutils import datasets, guards, models
 from tlutils.domains import Labelled, as_images
 from tlutils.files import write_atomically
 from tlutils.runtime import new_generator, seeded
-from tlutils.training import evaluate
 
 __all__ = [
     "WorkerError",
@@ -76,14 +75,8 @@ def process_group() -> Iterator[torch.device]:
         yield torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return
     local_rank, local_size = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    num_gpus = torch.cuda.device_count()
-    has_gpus = num_gpus >= local_size
-    if num_gpus and not has_gpus and local_rank == 0:
-        warnings.warn(
-            f"{local_size} processes and {num_gpus} GPUs on this machine: all compute on the CPU. To use the "
-            f"GPUs start with --nproc-per-node={num_gpus}.",
-            stacklevel=3,
-        )
+    guards.no_idle_gpus(local_rank, local_size)
+    has_gpus = torch.cuda.device_count() >= local_size
     device = torch.device("cuda", local_rank) if has_gpus else torch.device("cpu")
     if has_gpus:
         torch.cuda.set_device(device)
@@ -144,11 +137,11 @@ def _read_checkpoint(path: Path | None, fingerprint: str) -> dict[str, Any] | No
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
             raise ValueError(f"the checkpoint {path} cannot be read; delete it to start afresh") from error
-        found = state.get("fingerprint", "none") if isinstance(state, dict) else "none"
-        if found != fingerprint:
+        guards.is_checkpoint(state, path)
+        if state["fingerprint"] != fingerprint:
             raise ValueError(
-                f"the checkpoint {path} belongs to another training: its settings are {found}, those of this "
-                f"one {fingerprint}. Delete it or choose another file."
+                f"the checkpoint {path} belongs to another training: it has {state['fingerprint']}, this "
+                f"one is {fingerprint}. Delete it or choose another file."
             )
     if dist.is_initialized():
         box = [state]
@@ -226,23 +219,21 @@ def fit_distributed(
     for name, value in positive.items():
         if not value > 0:
             raise ValueError(f"{name} is {value}; expected a positive number")
-    if not 0 <= momentum < 1 or warmup_steps < 0:
-        raise ValueError(f"received {momentum=} and {warmup_steps=}; expected momentum in [0, 1), steps >= 0")
     guards.has_device(device)
-    evaluate(model, train.subset(torch.arange(1)), device=device)  # says what does not fit, before DDP starts
+    guards.is_momentum(momentum)
+    guards.is_count("warmup_steps", warmup_steps)
+    guards.fits(model, train.x, train.num_classes)
     (rank, size), device = rank_and_size(), torch.device(device)
     model, x, y = model.to(device).train(), train.x.to(device), train.y.to(device)
     parallel = DistributedDataParallel(model) if dist.is_initialized() else model
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate, momentum=momentum)
     fingerprint = f"{global_batch_size=} {learning_rate=} {momentum=} {warmup_steps=} {seed=} n={len(x)}"
-    fingerprint += f" network={[tuple(p.shape) for p in model.parameters()]}"
     losses: list[Tensor | float] = []
     if (state := _read_checkpoint(checkpoint, fingerprint)) is not None:
+        guards.belongs_to(state, model, num_steps)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         losses = state["losses"]
-    if len(losses) > num_steps:
-        raise ValueError(f"the checkpoint {checkpoint} has {len(losses)} steps; expected at most {num_steps}")
     with seeded(seed):
         for step in range(len(losses), num_steps):
             if before_step is not None:
@@ -341,9 +332,7 @@ def _explain(report: str) -> str:
     if code < 0:
         return f"rank {rank} was killed by {signal.Signals(-code).name}; torchrun stopped the others"
     errors = re.findall(rf"^\[rank{rank}\]: (\w[\w.]*: .*)$", report, re.M)
-    # A worker that fails before it has joined the group says so without its rank, ahead of torchrun's log.
-    said = re.split(r"^[EW]\d{4} ", report, maxsplit=1, flags=re.M)[0].strip()
-    reason = errors[-1] if errors else said[-800:] or "without a word"
+    reason = errors[-1] if errors else "its traceback is in torchrun's report"
     return f"rank {rank} ended with exit code {code} ({reason}); torchrun stopped the others"
 
 
@@ -388,12 +377,7 @@ def launch(
     """
     if num_processes < 1:
         raise ValueError(f"num_processes is {num_processes}; expected at least 1")
-    is_there = program.is_file() if isinstance(program, Path) else callable(program)
-    if not is_there or getattr(program, "__module__", None) == "__main__":
-        raise ValueError(
-            f"program is {program!r}; expected the Path of a file, or a function of an importable module: "
-            "what is defined in a notebook has to be written to a file first"
-        )
+    guards.can_be_launched(program)
     command = [
         os.fsdecode(get_executable()), "-m", "torch.distributed.run", f"--nproc-per-node={num_processes}",
         "--max-restarts=0", "--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1",

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tlutils import guards
 from tlutils.runtime import new_generator
 
 __all__ = [
@@ -234,11 +235,7 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Float[Tensor, "n channels ..."]:
         y = self.base(x)
-        if y.ndim not in (2, 4) or y.shape[1] != len(self.up):
-            raise ValueError(
-                f"the layer gives outputs of shape {tuple(y.shape)}; expected (n, {len(self.up)}) or (n, "
-                f"{len(self.up)}, height, width), because the adapter was made for {len(self.up)} channels"
-            )
+        guards.has_width(y, len(self.up))
         if y.ndim == 2:
             inner = functional.linear(y, self.down, self.down_bias).relu()
             return y + functional.linear(inner, self.up, self.up_bias)
@@ -358,8 +355,7 @@ def add_adapters(
     >>> sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)  # 2·4·2 + 2 + 4
     22
     """
-    if not isinstance(channels, Mapping):
-        raise TypeError(f"channels is {channels!r}; expected a mapping from names to numbers of channels")
+    guards.is_mapping("channels", channels)
     parts, generator = {name: _part(model, name) for name in channels}, new_generator(seed)
     made = {name: Adapter(parts[name], width, bottleneck, generator) for name, width in channels.items()}
     for name in sorted(made, key=len, reverse=True):  # what lies inside another part first

@@ -7,22 +7,34 @@ of a code digest: a check that passed has touched no number, so that a new one m
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tlutils.extraction import checked_device
+from tlutils.extraction import checked_device, in_evaluation, run_network
 
 __all__ = [
+    "belongs_to",
+    "can_be_launched",
     "can_be_split",
+    "fits",
     "has_channels",
     "has_device",
+    "has_outputs",
     "has_shape",
+    "has_width",
+    "is_checkpoint",
+    "is_count",
     "is_file",
+    "is_mapping",
+    "is_momentum",
     "is_no_string",
     "is_on_the_device_of",
+    "no_idle_gpus",
     "not_all_zero",
 ]
 
@@ -96,6 +108,200 @@ def has_shape(x: Tensor, shape: Sequence[int]) -> None:
         raise ValueError(
             f"received examples of shape {tuple(x.shape[1:])}; expected {tuple(shape)}. Resize them, or "
             "build the network for this shape."
+        )
+
+
+def has_width(x: Tensor, num_channels: int) -> None:
+    """Refuse features that are no (n, channels) or (n, channels, height, width) with this many channels.
+
+    Raises
+    ------
+    ValueError
+        Says what came and what was expected.
+
+    Examples
+    --------
+    >>> has_width(torch.zeros(2, 3, 8, 8), 3)
+    """
+    if x.ndim not in (2, 4) or x.shape[1] != num_channels:
+        raise ValueError(
+            f"the layer gives outputs of shape {tuple(x.shape)}; expected (n, {num_channels}) or (n, "
+            f"{num_channels}, height, width), because the adapter was made for {num_channels} channels"
+        )
+
+
+def has_outputs(outputs: Tensor, num_classes: int) -> None:
+    """Refuse outputs that are not one logit per class.
+
+    Raises
+    ------
+    ValueError
+        Says both numbers, and how to put on a head that fits.
+
+    Examples
+    --------
+    >>> has_outputs(torch.zeros(2, 10), 10)
+    """
+    if outputs.ndim != 2 or outputs.shape[1] != num_classes:
+        raise ValueError(
+            f"the network gives outputs of shape {tuple(outputs.shape)} for examples of {num_classes} "
+            f"classes; expected (n, {num_classes}). Use models.replace_head."
+        )
+
+
+def fits(model: nn.Module, x: Tensor, num_classes: int) -> None:
+    """Refuse a network that cannot take the examples, or has outputs for another number of classes.
+
+    It is shown the first example, in evaluation mode, so that neither its statistics nor a generator move.
+
+    Raises
+    ------
+    ValueError
+        Says what does not fit, and what to change.
+
+    Examples
+    --------
+    >>> fits(nn.Linear(3, 2), torch.zeros(4, 3), 2)
+    """
+    with in_evaluation(model):
+        has_outputs(run_network(model, x[:1].to(next(model.parameters()).device)), num_classes)
+
+
+def is_momentum(momentum: float) -> None:
+    """Refuse a momentum outside [0, 1).
+
+    Raises
+    ------
+    ValueError
+        Says what came.
+
+    Examples
+    --------
+    >>> is_momentum(0.9)
+    """
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum}; expected at least 0 and below 1")
+
+
+def is_count(name: str, value: int) -> None:
+    """Refuse a negative number where something is counted.
+
+    Raises
+    ------
+    ValueError
+        Names it.
+
+    Examples
+    --------
+    >>> is_count("warmup_steps", 0)
+    """
+    if value < 0:
+        raise ValueError(f"{name} is {value}; expected at least 0")
+
+
+def is_mapping(name: str, value: object) -> None:
+    """Refuse what is no mapping, such as a list of names without what belongs to them.
+
+    Raises
+    ------
+    TypeError
+        Says what came.
+
+    Examples
+    --------
+    >>> is_mapping("channels", {"layer1": 64})
+    """
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is {value!r}; expected a mapping, such as {{'layer1': 64}}")
+
+
+def is_checkpoint(state: object, path: os.PathLike) -> None:
+    """Refuse the content of a file that no training of ours has left.
+
+    Raises
+    ------
+    ValueError
+        Names the file.
+
+    Examples
+    --------
+    >>> is_checkpoint({"fingerprint": "lr=0.1"}, Path("c.pt"))
+    """
+    if not isinstance(state, Mapping) or "fingerprint" not in state:
+        raise ValueError(f"{path} is no checkpoint of this training; choose another file")
+
+
+def belongs_to(state: Mapping[str, Any], model: nn.Module, num_steps: int) -> None:
+    """Refuse the checkpoint of another network, or of a training that has gone on for longer.
+
+    Parameters
+    ----------
+    state
+        With the weights under ``"model"`` and one loss per step under ``"losses"``.
+    model
+        Whose weights they should be.
+    num_steps
+        Steps that are wanted in all.
+
+    Raises
+    ------
+    ValueError
+        Says what differs.
+
+    Examples
+    --------
+    >>> belongs_to({"model": nn.Linear(2, 1).state_dict(), "losses": []}, nn.Linear(2, 1), 5)
+    """
+    if {n: t.shape for n, t in state["model"].items()} != {n: t.shape for n, t in model.state_dict().items()}:
+        raise ValueError(
+            f"the checkpoint belongs to another network: it has {len(state['model'])} tensors "
+            f"({', '.join([*state['model']][:3])}, …), this one {len(model.state_dict())}, or they differ in "
+            "shape. Delete it or choose another file."
+        )
+    if len(state["losses"]) > num_steps:
+        raise ValueError(f"the checkpoint has {len(state['losses'])} steps; expected at most {num_steps}")
+
+
+def no_idle_gpus(local_rank: int, local_size: int) -> None:
+    """Warn, once for all processes of a machine, if it has GPUs, but fewer than processes.
+
+    Warns
+    -----
+    UserWarning
+        Says how many processes would each have one.
+
+    Examples
+    --------
+    >>> no_idle_gpus(1, 1)
+    """
+    if local_rank == 0 and 0 < torch.cuda.device_count() < local_size:
+        warnings.warn(
+            f"{local_size} processes and {torch.cuda.device_count()} GPUs on this machine: all compute on "
+            f"the CPU. To use the GPUs start with --nproc-per-node={torch.cuda.device_count()}.",
+            stacklevel=4,
+        )
+
+
+def can_be_launched(program: Callable[..., object] | Path) -> None:
+    """Refuse a program that no new process could run.
+
+    Raises
+    ------
+    ValueError
+        It is neither the path of a file that is there nor a function of a module that can be imported.
+
+    Examples
+    --------
+    >>> can_be_launched(Path(__file__))
+    """
+    if not (
+        program.is_file()
+        if isinstance(program, Path)
+        else callable(program) and program.__module__ != "__main__"
+    ):
+        raise ValueError(
+            f"program is {program!r}; expected the Path of a file, or a function of an importable module: "
+            "what is defined in a notebook has to be written to a file first"
         )
 
 

@@ -46,8 +46,9 @@ def normalised_source(source: str) -> str:
     tree = ast.parse(textwrap.dedent(source))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef | ast.Module):
-            words = ast.get_docstring(node) is not None
-            node.body = [step for step in node.body[words:] if not _is_guard(step)] or [ast.Pass()]
+            node.body = node.body[ast.get_docstring(node) is not None :]
+        if isinstance(steps := getattr(node, "body", None), list):  # of a lambda it is an expression
+            node.body = [step for step in steps if not _is_guard(step)] or [ast.Pass()]
     return ast.unparse(_PlainStrings().visit(tree))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import os
 import shutil
@@ -156,7 +155,7 @@ def compile_obstacle(device: torch.device | str) -> str:
 def _synchronise(device: torch.device) -> None:
     """Wait until the device has done what it was asked: a GPU takes orders and answers later."""
     if device.type not in ("cpu", "meta"):
-        torch.accelerator.synchronize(device)
+        getattr(torch, device.type).synchronize(device)
 
 
 class _Step:
@@ -238,7 +237,6 @@ def _measure(
         _synchronise(device)
         seconds.append(time.perf_counter() - started)
     del step
-    gc.collect()  # checkpointed parts refer to themselves
 
     def again() -> None:
         second = _Step(build, switches, device)
@@ -290,8 +288,7 @@ def step_cost(
     Notes
     -----
     On a GPU memory is what torch's allocator hands out at the worst moment; on a CPU it is what the profiler
-    sees tensors take, which is the same quantity; an Apple GPU does not tell, and 0 is given. The cost of
-    choosing kernels is in the first step.
+    sees tensors take, which is the same quantity. The cost of choosing kernels is in the first step.
 
     Examples
     --------
