@@ -175,9 +175,33 @@ def test_smoke_trains_once_for_runs_that_differ_in_seeds_alone(monkeypatch):
     assert CALLS == [1, 1, 1]
 
 
+def test_smoke_that_has_failed_fails_again(monkeypatch):
+    monkeypatch.setattr(runs, "_smoked", set())
+
+    def broken(_config):
+        raise ValueError("no training")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no training"):
+            runs._smoke(broken, SeededConfig(num_steps=1), "code")
+
+
+def test_weights_of_a_live_run_stay_when_its_network_is_trained_on():
+    model = nn.Linear(1, 1)
+
+    def keep(_config):
+        return Outcome({}, {"model": round_to_half(model)})
+
+    run = train_or_replay("a/live", keep, Config(), live=True)
+    before = run.weights["model"]["weight"].clone()
+    with torch.no_grad():
+        model.weight += 1
+    assert torch.equal(run.weights["model"]["weight"], before)
+
+
 @pytest.mark.parametrize(("asked", "expected"), [
     ("all", True), ("none", False), ("a/b", True), ("x/y,a/b", True), ("x/y", False),
-    ("a", True), ("x,a", True), ("b", False), ("a/", False), ("a/b/c", False),
+    ("a", True), ("x,a", True), ("x, a", True), ("b", False), ("a/", False), ("a/b/c", False),
 ])  # fmt: skip
 def test_environment_chooses_what_is_live(monkeypatch, asked, expected):
     monkeypatch.setenv("TLUTILS_LIVE", asked)
