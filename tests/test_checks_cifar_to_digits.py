@@ -32,6 +32,14 @@ def moved(model, x):
     return reestimate_statistics(model, x)
 
 
+def only_the_first(model, x):
+    model.backbone.stem[1].momentum = 1.0
+    model.train()
+    with torch.no_grad():
+        model(x)
+    return model.eval()
+
+
 def left_training(model, x):
     return reestimate_statistics(model, x).train()
 
@@ -54,6 +62,7 @@ WRONG = [
     ("vary", lambda x: x[:1], "has shape"),
     ("vary", lambda x: random_shift(random_flip(x), 2), "mirror images"),
     ("vary", lambda x: x, "keep the shift"),
+    ("vary", lambda x: random_shift(x.flip(-2), 2), "upside down"),
     ("vary", lambda x: 1 - random_shift(x, 2), "ink"),
     ("adapt", lambda *_: ..., "return the network"),
     ("adapt", averaged_in, "10 % of the way"),
@@ -61,6 +70,7 @@ WRONG = [
     ("adapt", moved, "head.weight has changed"),
     ("adapt", other_images, "not those of x"),
     ("adapt", left_training, "in training mode"),
+    ("adapt", only_the_first, "every layer keeps statistics"),
     ("for_network", lambda _: ..., "replace the"),
     ("for_network", standardised, "a second time"),
     ("for_network", lambda images: 255 * fractions(images), "go up to 255"),

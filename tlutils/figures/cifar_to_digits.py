@@ -38,8 +38,8 @@ def by_seed(results: Sequence[Mapping[str, Any]], key: str = "accuracy", **wante
 
 
 def ladder(
-    budgets: Sequence[int],
-    accuracies: Mapping[str, Mapping[int, np.ndarray]],
+    budgets: Sequence[int | str],
+    accuracies: Mapping[str, Mapping[int | str, np.ndarray]],
     *,
     base: str = "scratch",
     mark: float | None = None,
@@ -49,7 +49,7 @@ def ladder(
     Parameters
     ----------
     budgets
-        Labels per class, drawn at equal steps.
+        Labels per class (or a word, such as "all"), drawn at equal steps.
     accuracies
         Way → budget → one accuracy per seed, in [0, 1].
     base
