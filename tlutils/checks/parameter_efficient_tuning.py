@@ -43,6 +43,10 @@ def merged_weight(merge: Callable) -> str:
         raise Wrong("that is W + B A: the forward pass has a factor more.")
     if torch.allclose(found, before + 8 * b @ a, atol=1e-5):
         raise Wrong("α is there; r, the number of rows of A, is missing.")
+    if torch.allclose(found, 4 * b @ a, atol=1e-5):
+        raise Wrong("that is the update alone: add it to the weight.")
+    if torch.allclose(found, before + 8 / 6 * b @ a, atol=1e-5):
+        raise Wrong("you divide by 6, the number of inputs; r is the number of rows of A.")
     if not torch.allclose(found, before + 4 * b @ a, atol=1e-5):
         raise Wrong("this is not W + (α/r) B A.")
     if not torch.equal(weight, before):
