@@ -294,7 +294,8 @@ class MaskedAutoencoder(nn.Module):
     ) -> Float[Tensor, "n num_patches num_pixel_values"]:
         """Return the decoder's guess for every patch, hidden or not, in the order of `patchify`."""
         encoded = self.narrow(self.encoder.encode(x, visible))
-        tokens = self.mask_token.expand(len(x), len(self.positions), -1)
+        token = self.mask_token.to(encoded.dtype)  # under autocast the encoder answers in 16 bits
+        tokens = token.expand(len(x), len(self.positions), -1)
         places = visible[:, :, None].expand(-1, -1, tokens.shape[2])
         tokens = tokens.scatter(1, places, encoded)  # each visible token back to where its patch was
         return self.predict(self.norm(self.blocks(tokens + self.positions)))
