@@ -169,6 +169,16 @@ def test_each_visible_token_returns_to_its_place():
         assert torch.allclose(found[i, masked[i]], torch.tensor(7.0))
 
 
+def test_the_autoencoder_computes_under_autocast():
+    model = MaskedAutoencoder(VisionTransformer(**SMALL), decoder_width=8, num_heads=2)
+    visible, _ = random_masks(3, 16, 0.75, new_generator(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        guess = model(images(), visible)
+    assert (guess - model(images(), visible)).abs().max() < 0.05
+    guess.float().sum().backward()
+    assert model.mask_token.grad.dtype == torch.float32
+
+
 def test_all_parameters_of_the_autoencoder_learn():
     model, x = MaskedAutoencoder(VisionTransformer(**SMALL), decoder_width=8, num_heads=2), images()
     visible, masked = random_masks(3, 16, 0.75, new_generator(0))
