@@ -37,6 +37,13 @@ def field(layers, *, early=False, strides=True):
     return seen
 
 
+def last_stride_alone(layers):
+    seen, step = 1, 1
+    for kernel, stride in layers:
+        seen, step = seen + (kernel - 1) * step, stride
+    return seen
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "says"),
     [
@@ -57,12 +64,14 @@ def field(layers, *, early=False, strides=True):
         ("fixed_features", lambda m, x, n: features(m, x, n).tolist(), "list"),
         ("receptive_field", lambda layers: field(layers, strides=False), "every stride were 1"),
         ("receptive_field", lambda layers: field(layers, early=True), "for those after it"),
+        ("receptive_field", last_stride_alone, "all strides before a layer"),
         ("receptive_field", lambda layers: 99, "expected 3"),  # noqa: ARG005
         ("receptive_field", lambda layers: None, "whole number"),  # noqa: ARG005
         ("multiply_adds", lambda i, o, k, s: i * o * k**2, "those are the weights"),  # noqa: ARG005
         ("multiply_adds", lambda i, o, k, s: i * o * k * s**2, "kernel has two sides"),
         ("multiply_adds", lambda i, o, k, s: i * o * k**2 * s, "map has two sides"),
         ("multiply_adds", lambda i, o, k, s: o * k**2 * s**2, "all input channels"),  # noqa: ARG005
+        ("multiply_adds", lambda i, o, k, s: (i * k**2 + 1) * o * s**2, "a bias"),
         ("multiply_adds", lambda i, o, k, s: 2 * i * o * k**2 * s**2, "count as one"),
         ("multiply_adds", lambda i, o, k, s: None, "expected 70276800"),  # noqa: ARG005
     ],

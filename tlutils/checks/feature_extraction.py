@@ -95,6 +95,11 @@ def receptive_field(field: Callable) -> str:
             too_early += (kernel - 1) * product
         if found == too_early:
             raise Wrong(f"for {layers} you return {found}: a layer's own stride counts for those after it.")
+        last_stride_only, step = 1, 1
+        for kernel, stride in layers:
+            last_stride_only, step = last_stride_only + (kernel - 1) * step, stride
+        if found == last_stride_only:
+            raise Wrong(f"for {layers} you return {found}: all strides before a layer are multiplied.")
         raise Wrong(f"for {layers} you return {found}; expected {expected}.")
     return "AlexNet's first three layers see 51 pixels, as the table says."
 
@@ -114,6 +119,7 @@ def multiply_adds(count: Callable) -> str:
             channels * width * kernel**2 * side: "the map has two sides.",
             width * kernel**2 * side**2: "every output channel reads all input channels.",
             2 * expected: "a multiplication and its addition count as one.",
+            expected + width * side**2: "a bias is added without a multiplication; it does not count.",
         }
         reason = mistakes.get(found, f"expected {expected}.")
         raise Wrong(
