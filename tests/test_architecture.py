@@ -13,7 +13,7 @@ MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("generative/*.py")])
 ROOT = PACKAGE.parent
 LEVELS = {
     "runtime": 0, "files": 0, "downloads": 0, "checkouts": 0, "catalogue": 0, "drawn": 0, "toys": 0,
-    "cost_model": 0, "layer_table": 0,
+    "cost_model": 0, "layer_table": 0, "claims": 0,
     "extraction": 1, "guards": 1,
     "datasets": 1, "tabular": 1, "photographs": 1, "photo_samples": 1, "domains": 1,
     "augmentation": 0, "kernels": 1, "models": 1, "pretrained": 1,

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from tlutils import datasets, photographs, tabular
+from tlutils.claims import say_instead_of_stopping
 from tlutils.files import write_atomically
 from tlutils.provenance import code_digest
 from tlutils.runtime import best_device, environment
@@ -285,9 +286,10 @@ def train_or_replay(
 
     Notes
     -----
-    A stale run gives a `StaleRunWarning` to a reader. ``TLUTILS_STORE=1`` stores a live run;
-    ``TLUTILS_SMOKE=1`` also runs ``train(config.quick())`` before a replay and drops its result, once for
-    runs that differ only in their seeds.
+    After a training the asserts of later cells say what does not hold and go on, unless the run is stored:
+    they describe the stored runs. A stale run gives a `StaleRunWarning` to a reader. ``TLUTILS_STORE=1``
+    stores a live run; ``TLUTILS_SMOKE=1`` also runs ``train(config.quick())`` before a replay and drops its
+    result, once for runs that differ only in their seeds.
     """
     digest, settings = code_digest(train), asdict(config)
     if is_live(name) if live is None else live:
@@ -384,6 +386,8 @@ def _train(
         provenance["cpu_s"] = round(cpu_after - cpu_before, 1)
     if os.environ.get("TLUTILS_STORE"):
         _save(name, outcome, provenance)
+    else:
+        say_instead_of_stopping()
     # Copies on the CPU, as a replayed run has them: the network may be trained on.
     weights = {
         which: {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}
