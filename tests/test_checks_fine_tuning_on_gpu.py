@@ -1,5 +1,6 @@
 """Each likely mistake in the exercises of the chapter `fine_tuning_on_gpu` is named."""
 
+import numpy as np
 import pytest
 from torch.nn import functional
 
@@ -14,11 +15,13 @@ def parts_of(x, y, num_parts):
 
 
 def summed(model, x, y, num_parts):
+    model.zero_grad()
     for part_x, part_y in parts_of(x, y, num_parts):
         functional.cross_entropy(model(part_x), part_y).backward()
 
 
 def alike(model, x, y, num_parts):
+    model.zero_grad()
     for part_x, part_y in parts_of(x, y, num_parts):
         (functional.cross_entropy(model(part_x), part_y) / num_parts).backward()
 
@@ -32,7 +35,8 @@ def wiped(model, x, y, num_parts):
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (lambda *_: None, "no gradient afterwards"),
+        (lambda model, *_: model.zero_grad(), "no gradient afterwards"),
+        (accumulate_gradients, "an earlier step left"),
         (summed, "7 times too large"),
         (wiped, "last part alone"),
         (alike, "not equally large"),
@@ -46,7 +50,11 @@ def test_mistakes_in_an_accumulation_are_named(answer, says):
 
 
 def test_the_right_accumulation_passes():
-    assert verdict("fine_tuning_on_gpu/gradient_in_parts", accumulate_gradients)[0]
+    def answer(model, x, y, num_parts):
+        model.zero_grad()
+        accumulate_gradients(model, x, y, num_parts)
+
+    assert verdict("fine_tuning_on_gpu/gradient_in_parts", answer)[0]
 
 
 def by(*keys):
@@ -58,6 +66,8 @@ def by(*keys):
     [
         (by("train"), "learned by heart"),
         (by("test"), "must not choose"),
+        (lambda looks: np.argmax([look["train"] for look in looks]), "learned by heart"),
+        (lambda looks: min(range(len(looks)), key=lambda i: looks[i]["loss"]), "lowest validation *loss*"),
         (by("validation"), "lower validation loss"),
         (lambda looks: looks[2], "expected the index"),
     ],

@@ -107,6 +107,26 @@ def test_checkpointing_keeps_less():
     assert saved_bytes(lean, x) < 0.6 * saved_bytes(plain, x)
 
 
+def test_a_checkpointed_part_takes_arguments_by_name():
+    class Scaled(nn.Linear):
+        def forward(self, x, *, scale, debug=False):
+            return scale * super().forward(x) + (1 if debug else 0)  # `checkpoint` has a `debug` of its own
+
+    class Whole(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.part = Scaled(2, 2)
+
+        def forward(self, x):
+            return self.part(x, scale=3.0, debug=True)
+
+    plain = Whole().train()
+    lean = checkpoint_activations(copy.deepcopy(plain), ["part"])
+    x = torch.ones(4, 2)
+    assert torch.equal(lean(x), plain(x))
+    assert torch.equal(lean.eval()(x), plain(x))
+
+
 def test_a_copy_computes_with_its_own_weights():
     lean = checkpoint_activations(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), ["0"]).train()
     twin = copy.deepcopy(lean)

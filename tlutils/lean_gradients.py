@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -83,12 +84,13 @@ def _statistics_kept(module: nn.Module) -> Iterator[None]:
                     buffer.copy_(value)
 
 
-def _checkpointed_forward(self: nn.Module, *args: Any) -> Any:
+def _checkpointed_forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     """Run the forward pass of the module's class, and keep nothing of it but its inputs."""
     if not (self.training and torch.is_grad_enabled()):
-        return type(self).forward(self, *args)
+        return type(self).forward(self, *args, **kwargs)
     contexts = lambda: (contextlib.nullcontext(), _statistics_kept(self))  # noqa: E731
-    return checkpoint(type(self).forward, self, *args, use_reentrant=False, context_fn=contexts)
+    forward = functools.partial(type(self).forward, **kwargs)  # `checkpoint` has keywords of its own
+    return checkpoint(forward, self, *args, use_reentrant=False, context_fn=contexts)
 
 
 def checkpoint_activations(model: nn.Module, parts: Sequence[str]) -> nn.Module:

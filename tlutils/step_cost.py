@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import shutil
@@ -155,7 +156,7 @@ def compile_obstacle(device: torch.device | str) -> str:
 def _synchronise(device: torch.device) -> None:
     """Wait until the device has done what it was asked: a GPU takes orders and answers later."""
     if device.type not in ("cpu", "meta"):
-        getattr(torch, device.type).synchronize(device)
+        torch.accelerator.synchronize(device)
 
 
 class _Step:
@@ -237,6 +238,7 @@ def _measure(
         _synchronise(device)
         seconds.append(time.perf_counter() - started)
     del step
+    gc.collect()  # an optimiser and its schedule may refer to each other
 
     def again() -> None:
         second = _Step(build, switches, device)
@@ -244,6 +246,38 @@ def _measure(
             second.take(next_batch())
 
     return StepCost(min(seconds[num_warmup:]), seconds[0], _peak_bytes(again, device))
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _check_fit(build: Callable[[], nn.Module], batch: Batch) -> None:
+    """Raise a ValueError if the network does not take the batch; tried where tensors have no numbers."""
+    x, y = batch
+    try:
+        with torch.no_grad():
+            logits = build().to("meta")(x.to("meta"))
+    except (NotImplementedError, TypeError):
+        return  # a network that looks at its own numbers cannot be tried without any; the clock will tell
+    except RuntimeError as error:
+        if "meta tensor" in str(error) or _is_out_of_memory(error):
+            return
+        raise ValueError(
+            f"the network does not take images of shape {tuple(x.shape)}: {error}. Expected the channels and "
+            "at least the size that it is made for, as floating-point numbers."
+        ) from error
+    if logits.ndim != 2 or y.ndim != 1 or y.dtype != torch.int64:
+        raise ValueError(
+            f"the network answers with shape {tuple(logits.shape)}, the labels have shape {tuple(y.shape)} "
+            f"and type {y.dtype}; expected (n, classes), (n,) and int64"
+        )
+    lowest, highest, num_outputs = int(y.min()), int(y.max()), logits.shape[1]
+    if not 0 <= lowest <= highest < num_outputs:
+        raise ValueError(
+            f"labels run from {lowest} to {highest}; expected 0 to {num_outputs - 1}, since the network has "
+            f"{num_outputs} outputs. Give it a head with one output per class (model_based.replace_head)."
+        )
 
 
 def step_cost(
@@ -260,10 +294,10 @@ def step_cost(
     Parameters
     ----------
     build
-        Makes the network; called twice, once for the clock and once for the memory.
+        Makes the network; called three times: to see whether it takes a batch, for the clock, for the memory.
     next_batch
-        Returns images and class indices; called before every step, and its time counts. To leave data loading
-        out of the measurement return the same tensors each time, already on the device.
+        Returns images and class indices; called once beforehand and before every step, where its time counts.
+        To leave data loading out of the measurement return the same tensors each time, already on the device.
     switches
         By default all off.
     num_steps
@@ -280,8 +314,8 @@ def step_cost(
     Raises
     ------
     ValueError
-        If `num_steps` or `num_warmup` is below 1, the device is not there, or a switch does not fit the
-        network or the batch.
+        If `num_steps` or `num_warmup` is below 1, the device is not there, a switch does not fit the network
+        or the batch, or these two do not fit: images of another shape, labels beyond the outputs.
     MemoryError
         If the device's memory does not suffice; says what to change.
 
@@ -305,10 +339,11 @@ def step_cost(
     device = best_device() if device is None else torch.device(device)
     if switches.compiled and (obstacle := compile_obstacle(device)):
         return StepCost(skipped=obstacle)
+    _check_fit(build, next_batch())
     try:
         return _measure(build, next_batch, switches, num_steps, num_warmup, device)
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if _is_out_of_memory(error):
             size = max(1, len(next_batch()[0]) // switches.num_parts)
             raise MemoryError(_what_to_change(size, switches, device)) from error
         if switches.compiled:
@@ -320,7 +355,8 @@ def step_cost(
 def _what_to_change(size: int, switches: Switches, device: torch.device) -> str:
     """Return the message for a step that does not fit: which switches are left to try."""
     left = {
-        "num_parts": f"num_parts={2 * switches.num_parts} (the same gradient in smaller parts)",
+        "num_parts": f"num_parts={2 * switches.num_parts} (smaller parts; the same gradient, but for batch "
+        "normalisation)",
         "checkpointed": "checkpointed=(...) (activations computed twice instead of kept)",
         "mixed_precision": "mixed_precision=True (half the bytes per activation)",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ def gradient_in_parts(function: Callable) -> str:
     expected = whole.weight.grad
     for num_parts in (1, 7, 3):
         model = _network()
+        model.weight.grad = torch.ones_like(model.weight)  # left by an earlier step
         function(model, x, y, num_parts)
         found = model.weight.grad
         if found is None:
@@ -41,6 +43,9 @@ def gradient_in_parts(function: Callable) -> str:
         part_x, part_y = x.tensor_split(num_parts)[-1], y.tensor_split(num_parts)[-1]
         functional.cross_entropy(last(part_x), part_y).backward()
         ratios = {
+            "still contains what an earlier step left: clear the gradients once, before the loop.": [
+                expected + 1
+            ],
             "is that of the last part alone: something wipes the gradient out between the parts.": [
                 last.weight.grad, last.weight.grad / num_parts, last.weight.grad * len(part_x) / len(x),
             ],
@@ -72,7 +77,7 @@ def _sum_of_parts(x: Tensor, y: Tensor, num_parts: int) -> Tensor:
 def best_epoch(function: Callable) -> str:
     """Check which epoch is kept; name a choice by training or by test accuracy."""
     looks = [
-        {"train": 0.70, "validation": 0.61, "loss": 0.66, "test": 0.60},
+        {"train": 0.70, "validation": 0.61, "loss": 0.52, "test": 0.60},
         {"train": 0.85, "validation": 0.71, "loss": 0.60, "test": 0.70},
         {"train": 0.95, "validation": 0.71, "loss": 0.55, "test": 0.72},
         {"train": 0.97, "validation": 0.65, "loss": 0.71, "test": 0.74},
@@ -80,12 +85,13 @@ def best_epoch(function: Callable) -> str:
     ]
     found = function(looks)
     reasons = {
+        0: "the one with the lowest validation *loss*; the accuracy decides first, the loss only a tie.",
         4: "the one with the best *training* accuracy, which the listing of the first section "
         "keeps: it learned by heart.",
         3: "the one with the best *test* accuracy: the test must not choose.",
         1: "the first of two with equal validation accuracy; let the lower validation loss decide.",
     }
-    if isinstance(found, int) and found in reasons:
+    if isinstance(found, Integral) and found in reasons:
         raise Wrong(f"you keep epoch {found}, {reasons[found]}")
     if found != 2:
         raise Wrong(f"you return {found!r}; expected the index of one of the {len(looks)} epochs.")

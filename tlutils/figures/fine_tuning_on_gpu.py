@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from tlutils.metrics import confusion_matrix
@@ -72,6 +73,8 @@ def learning_curves(histories: Mapping[str, Sequence[Sequence[Mapping[str, float
         _band(right, [[look["accuracy"] for look in run] for run in runs], colour, "-", name)
     left.set(xlabel="epoch", ylabel="loss in nats", ylim=(0, None))
     right.set(xlabel="epoch", ylabel="validation accuracy in %")
+    for ax in (left, right):
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     percent_axis(right.yaxis)
     left.legend(fontsize="x-small")
     right.legend(fontsize="x-small", loc="lower right")
