@@ -39,7 +39,7 @@ def merged_in_place(weight, a, b, alpha):
         (lambda w, a, *_: a @ w.T, "expected a tensor (4, 6)"),
         (lambda w, a, b, _: w + b @ a, "a factor more"),
         (lambda w, a, b, alpha: w + alpha * b @ a, "is missing"),
-        (lambda w, a, b, alpha: alpha / len(a) * b @ a, "the update alone"),
+        (lambda _, a, b, alpha: alpha / len(a) * b @ a, "the update alone"),
         (lambda w, a, b, alpha: w + alpha / a.shape[1] * b @ a, "the number of rows of A"),
         (lambda w, a, b, alpha: w - alpha / len(a) * b @ a, "not W +"),
         (merged_in_place, "merged twice"),
