@@ -13,7 +13,7 @@ __all__ = ["SayInstead", "say_instead_of_stopping"]
 
 
 class SayInstead(ast.NodeTransformer):
-    """Turn each ``assert`` into a line that is printed where it does not hold.
+    """Turn each ``assert`` into lines that are printed where it does not hold, one per claim.
 
     Examples
     --------
@@ -22,15 +22,25 @@ class SayInstead(ast.NodeTransformer):
     The text here speaks of the stored runs. With what was trained here it does not hold that 1 == 2
     """
 
-    def visit_Assert(self, node: ast.Assert) -> ast.If:
-        """Return ``if not ...: print(...)``."""
-        condition = textwrap.shorten(ast.unparse(node.test), 300, placeholder=" …")
-        told = (
-            "The text here speaks of the stored runs. With what was trained here it does not hold that "
-            + condition
-        )
-        say = ast.Expr(ast.Call(ast.Name("print", ast.Load()), [ast.Constant(told)], []))
-        return ast.copy_location(ast.If(ast.UnaryOp(ast.Not(), node.test), [say], []), node)
+    def visit_Assert(self, node: ast.Assert) -> list[ast.If]:
+        """Return ``if not ...: print(...)``, one for each claim in ``assert all([...])``."""
+        match node.test:
+            case ast.Call(func=ast.Name(id="all"), args=[ast.List(elts=[_, *_] as claims)]):
+                pass
+            case claim:
+                claims = [claim]
+        return [ast.copy_location(_say(claim), node) for claim in claims]
+
+
+def _say(claim: ast.expr) -> ast.If:
+    if isinstance(claim, ast.Starred):
+        claim = ast.Call(ast.Name("all", ast.Load()), [claim.value], [])
+    told = (
+        "The text here speaks of the stored runs. With what was trained here it does not hold that "
+        + textwrap.shorten(ast.unparse(claim), 300, placeholder=" …")
+    )
+    say = ast.Expr(ast.Call(ast.Name("print", ast.Load()), [ast.Constant(told)], []))
+    return ast.If(ast.UnaryOp(ast.Not(), claim), [say], [])
 
 
 def say_instead_of_stopping() -> None:
