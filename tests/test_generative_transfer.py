@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from second_device import second_device
 from tlutils.domains import Labelled
 from tlutils.feature_based import multi_kernel_mmd2
 from tlutils.generative import Generator, image_critic, image_generator
@@ -161,3 +162,15 @@ def test_information_is_greatest_for_sure_and_balanced_answers():
     assert information(answer, torch.zeros(4, 4)) == pytest.approx(0.0, abs=1e-5)
     with pytest.raises(ValueError, match="empty"):
         information(answer, sure[:0])
+
+
+def test_a_network_on_another_device_is_shown_the_examples_there():
+    model, x = network(), 5 * points(2500)
+    wanted = labelled_by(model, x).y, information(model, x)
+    with second_device() as device:
+        model.to(device)
+        guessed = labelled_by(model, x)
+        assert (guessed.x.device.type, guessed.y.device.type) == ("cpu", "cpu")
+        assert torch.equal(guessed.y, wanted[0])
+        assert information(model, x) == pytest.approx(wanted[1], abs=1e-6)
+        assert next(model.parameters()).device == device

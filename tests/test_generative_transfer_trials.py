@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from second_device import computing_on, second_device
 from tlutils.domains import Domain, DomainPair, Labelled, TestSet
 from tlutils.generative import image_critic, image_generator
 from tlutils.generative import transfer_trials as trials
@@ -124,3 +125,25 @@ def test_the_rule_never_reads_the_truth():
     assert trials.by_rule(looks) is looks[2]
     with pytest.raises(ValueError, match="no looks"):
         trials.by_rule([])
+
+
+def probe_twice():
+    """Return what the probe finds for each kind of features and two budgets; kinds have parts in common."""
+    kinds = trials.kinds_of_features(image_generator(16, width=4), image_critic(16, width=4))
+    return [trials.probe_trial(backbone, k, seed=0) for backbone in kinds.values() for k in (1, 5)]
+
+
+@pytest.mark.usefixtures("small_pair")
+@pytest.mark.parametrize(
+    "trial",
+    [
+        probe_twice,
+        lambda: trials.painted_trial("both", moves=True, seed=0, num_steps=4),
+        lambda: trials.all_painters_trial(0.1, seed=0, num_steps=4),
+    ],
+)
+def test_another_device_changes_nothing(trial):
+    with computing_on("cpu"):
+        wanted = trial()
+    with second_device():
+        assert trial() == wanted

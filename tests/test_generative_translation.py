@@ -8,11 +8,14 @@ from torch import nn
 from torch.nn.functional import cross_entropy, l1_loss
 
 import chapters
+from second_device import computing_on, second_device
 from tlutils import generative
+from tlutils.domains import Domain, Labelled, TestSet
 from tlutils.generative import (
     Batch,
     CycleGame,
     ImageBuffer,
+    adversarial,
     fit_game,
     image_critic,
     image_translator,
@@ -319,3 +322,30 @@ def test_the_chapter_writes_the_same_game():
             assert torch.allclose(turns[0].loss, turns[1].loss)
             losses = [game.generator_loss(batch, new_generator(seed)) for game in (ours, theirs)]
             assert torch.allclose(*losses)
+
+
+def test_another_device_changes_nothing_in_the_chapter(monkeypatch):
+    """On points, and on images with readers that several trainings share."""
+    scope, y = {}, torch.arange(60) % 10
+    for cell in chapters.cells(chapters.ROOT / "chapters" / "cyclegan.ipynb"):
+        if cell["id"] in ("imports", "blobs", "players", "trial"):
+            exec(cell["source"], scope)
+    parts = (Labelled(images(60), y, 10), Labelled(images(60, seed=1), y, 10), TestSet(images(60), y, 10))
+    domain = Domain("digits", *parts, class_names=tuple("0123456789"))
+    readers = {
+        name: lenet(image_size=16, seed=seed).eval()
+        for seed, name in enumerate(("teacher", "second", "measure", "plain"))
+    }
+    scope |= {"digit_domains": lambda: (domain, domain), "readers": lambda: readers}
+    scope["estimated_shares"] = lambda: torch.full((10,), 0.1)
+    monkeypatch.setattr(adversarial, "autocast_dtype", lambda _device: None)  # as there
+
+    def measured():
+        pair = [scope["judged"](*scope["translators"]("", seed, 2), 40) for seed in (0, 1)]
+        return scope["turn_blobs"](80, 1.0, 0, 2), pair
+
+    with computing_on("cpu"):
+        wanted = measured()
+    with second_device():
+        assert measured() == wanted
+    assert {weight.device.type for reader in readers.values() for weight in reader.parameters()} == {"cpu"}

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from second_device import computing_on, second_device
 from tlutils import generative
-from tlutils.generative import Batch, Game, Turn, point_critic, point_generator, trials
+from tlutils.generative import Batch, Game, Turn, adversarial, point_critic, point_generator, trials
 from tlutils.runtime import new_generator
 
 CHAPTER = Path(__file__).parent.parent / "chapters" / "wasserstein_gan.ipynb"
@@ -81,6 +82,15 @@ def test_trials_return_what_json_can_hold():
     found = trials.grid_trial("penalty 0.1", 1, 2)
     assert found["points"] == []
     assert json.loads(json.dumps(found))["watched"].keys() == {"modes", "good", "distance", "gap"}
+
+
+@pytest.mark.parametrize("method", ["non-saturating", "hinge", "penalty 0.1"])
+def test_another_device_changes_nothing_on_the_grid(method, monkeypatch):
+    monkeypatch.setattr(adversarial, "autocast_dtype", lambda _device: None)  # as there
+    with computing_on("cpu"):
+        wanted = trials.grid_trial(method, 0, 2)
+    with second_device():
+        assert trials.grid_trial(method, 0, 2) == wanted
 
 
 def chapter_classes():

@@ -210,6 +210,16 @@ def budget_term(
     return term
 
 
+def _logits(model: nn.Module, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n num_classes"]:
+    """Return the logits in evaluation mode, on the CPU; the network may lie on another device."""
+    device = next((weight.device for weight in model.parameters()), x.device)
+    was_training = model.training
+    model.eval()
+    logits = torch.cat([model(part.to(device)).cpu() for part in x.split(1000)])
+    model.train(was_training)
+    return logits
+
+
 @torch.no_grad()
 def labelled_by(model: Classifier, x: Float[Tensor, "n ..."]) -> Labelled:
     """Return examples with the labels that `model` gives them; they are guesses and can be wrong.
@@ -220,11 +230,8 @@ def labelled_by(model: Classifier, x: Float[Tensor, "n ..."]) -> Labelled:
     >>> labelled_by(model, torch.tensor([[0.0, 5.0], [3.0, 1.0]])).y.tolist()
     [1, 0]
     """
-    was_training = model.training
-    model.eval()
-    logits = torch.cat([model(part) for part in x.split(1000)])
-    model.train(was_training)
-    return Labelled(x, logits.argmax(dim=1).cpu(), logits.shape[1])
+    logits = _logits(model, x)
+    return Labelled(x, logits.argmax(dim=1), logits.shape[1])
 
 
 @torch.no_grad()
@@ -262,9 +269,6 @@ def information(model: nn.Module, x: Float[Tensor, "n ..."]) -> float:
     """
     if len(x) == 0:
         raise ValueError("x is empty: expected at least one example to judge the model by")
-    was_training = model.training
-    model.eval()
-    p = torch.cat([model(part) for part in x.split(1000)]).softmax(dim=1)
-    model.train(was_training)
+    p = _logits(model, x).softmax(dim=1)
     entropy = torch.special.entr
     return float(entropy(p.mean(dim=0)).sum() - entropy(p).sum(dim=1).mean())

@@ -107,7 +107,7 @@ def kinds_of_features(generator: nn.Module, critic: Classifier) -> dict[str, nn.
 def probe_trial(backbone: nn.Module, budget: int, seed: int) -> float:
     """Return the accuracy on USPS's test part of a linear head on fixed features, from a budget of labels."""
     labels = _pair().target.label_budget(budget, seed=seed)
-    head = linear_head(backbone.eval()(labels.x), labels.y)
+    head = linear_head(backbone.cpu().eval()(labels.x), labels.y)  # `evaluate` has left parts on a GPU
     return evaluate(Classifier(backbone, head), _pair().target.test).accuracy
 
 

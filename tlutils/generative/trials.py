@@ -197,10 +197,11 @@ def grid_trial(method: str, seed: int, num_rounds: int) -> dict[str, Any]:
     def watch(game: Game) -> dict[str, float]:
         drawn = generate(game.generator, 2500, seed=1)
         found = modes_covered(drawn, grid_centres(), scale=0.1)
+        device = next(game.parameters()).device
         with torch.no_grad():
-            gap = (game.discriminator(held_out).mean() - game.discriminator(drawn).mean()).item()
-        distance = distance_of_points(held_out, drawn[:500])
-        return {"modes": found.num_covered, "good": found.good_share, "distance": distance, "gap": gap}
+            real, fake = (game.discriminator(points.to(device)).mean() for points in (held_out, drawn))
+        measured = {"distance": distance_of_points(held_out, drawn[:500]), "gap": (real - fake).item()}
+        return {"modes": found.num_covered, "good": found.good_share, **measured}
 
     history = fit_game(
         game, x, num_rounds=num_rounds, turns=alternate(5), batch_size=128, learning_rate=1e-3,
