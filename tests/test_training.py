@@ -10,6 +10,7 @@ import time
 import pytest
 import torch
 from torch import nn
+from torchvision.models import VisionTransformer, alexnet, googlenet
 
 from tlutils import training
 from tlutils.domains import Labelled, TestSet
@@ -381,9 +382,19 @@ def test_a_wholly_frozen_network_is_refused_with_the_way_out():
 
 
 def test_a_network_for_other_images_or_classes_says_so():
-    with pytest.raises(ValueError, match=r"cannot take examples of shape \(1, 8, 8\)"):
+    colour = Labelled(make_data().x.expand(-1, 3, -1, -1), make_data().y, 3)
+    with pytest.raises(ValueError, match=r"takes images of 3 channels and received grey .*channels=3"):
         fit(lenet(3, in_channels=3, image_size=8), make_data(), num_steps=1)
-    with pytest.raises(ValueError, match=r"outputs of shape \(64, 4\).*replace_head"):
+    with pytest.raises(ValueError, match=r"cannot take examples of shape \(1, 8, 8\).*size= and channels="):
+        fit(lenet(3, image_size=28), make_data(), num_steps=1)
+    with pytest.raises(ValueError, match=r"built for images of 16×16 pixels and received shape \(3, 8, 8\)"):
+        evaluate(VisionTransformer(16, 4, 1, 1, 8, 8, num_classes=3), colour)
+    with pytest.raises(ValueError, match="The smallest it takes are 63×63: load them with size=63"):
+        fit(alexnet(num_classes=3), colour, num_steps=1)
+    with pytest.raises(ValueError, match="GoogLeNetOutputs; expected one tensor of logits"):
+        large = Labelled(torch.zeros(4, 3, 32, 32), torch.tensor([0, 1, 2, 0]), 3)
+        fit(googlenet(num_classes=3, init_weights=False), large, num_steps=1)
+    with pytest.raises(ValueError, match=r"outputs of shape \(64, 4\).*model_based.replace_head"):
         fit(lenet(4, image_size=8), make_data(), num_steps=1)
     with pytest.raises(ValueError, match="replace_head"):
         evaluate(Classifier(nn.Flatten(), nn.Linear(64, 2)), make_data())

@@ -24,8 +24,10 @@ __all__ = [
     "fits",
     "has_channels",
     "has_device",
+    "has_image_size",
     "has_outputs",
     "has_shape",
+    "has_size_and_channels",
     "has_width",
     "is_checkpoint",
     "is_count",
@@ -34,8 +36,11 @@ __all__ = [
     "is_momentum",
     "is_no_string",
     "is_on_the_device_of",
+    "is_state",
+    "is_tensor",
     "no_idle_gpus",
     "not_all_zero",
+    "takes",
 ]
 
 
@@ -52,6 +57,8 @@ def has_device(device: torch.device | str | None) -> None:
     >>> has_device("cpu")
     """
     checked_device(device)
+    if device is not None and torch.device(device).type == "xpu" and not torch.xpu.is_available():
+        raise ValueError("device is 'xpu', which this machine has not; pass device=None or 'cpu'")
 
 
 def has_channels(x: Tensor, num_channels: int) -> None:
@@ -145,7 +152,7 @@ def has_outputs(outputs: Tensor, num_classes: int) -> None:
     if outputs.ndim != 2 or outputs.shape[1] != num_classes:
         raise ValueError(
             f"the network gives outputs of shape {tuple(outputs.shape)} for examples of {num_classes} "
-            f"classes; expected (n, {num_classes}). Use models.replace_head."
+            f"classes; expected (n, {num_classes}). Give it a head that fits: model_based.replace_head."
         )
 
 
@@ -164,7 +171,104 @@ def fits(model: nn.Module, x: Tensor, num_classes: int) -> None:
     >>> fits(nn.Linear(3, 2), torch.zeros(4, 3), 2)
     """
     with in_evaluation(model):
-        has_outputs(run_network(model, x[:1].to(next(model.parameters()).device)), num_classes)
+        has_outputs(run_network(model, x[:1].to(next(model.parameters(), x).device)), num_classes)
+
+
+def takes(model: nn.Module, x: Tensor) -> None:
+    """Refuse examples that the network cannot take; it is shown the first one, as in `fits`.
+
+    Raises
+    ------
+    ValueError
+        Says what does not fit, and what to change.
+
+    Examples
+    --------
+    >>> takes(nn.Linear(3, 2), torch.zeros(4, 3))
+    """
+    with in_evaluation(model):
+        run_network(model, x[:1].to(next(model.parameters(), x).device))
+
+
+def has_size_and_channels(model: nn.Module, x: Tensor) -> None:
+    """Refuse images of too small a size or other channels; what else is wrong is left to the caller.
+
+    Raises
+    ------
+    ValueError
+        Says how to load them.
+
+    Examples
+    --------
+    >>> has_size_and_channels(nn.Linear(3, 2), torch.zeros(4, 7))
+    """
+    try:
+        takes(model, x)
+    except ValueError as error:
+        if "load them" in str(error):
+            raise
+
+
+def has_image_size(model: nn.Module, x: Tensor) -> None:
+    """Refuse images of another size for a network that is built for one, as a vision transformer is.
+
+    Raises
+    ------
+    ValueError
+        Says both sizes.
+
+    Examples
+    --------
+    >>> has_image_size(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 32, 32))
+    """
+    for module in model.modules():
+        if isinstance(getattr(module, "image_size", None), int) and module.image_size not in x.shape[2:]:
+            raise ValueError(
+                f"{type(model).__name__} is built for images of {module.image_size}×{module.image_size} "
+                f"pixels and received shape {tuple(x.shape[1:])}; load them with size={module.image_size}"
+            )
+
+
+def is_tensor(outputs: object) -> None:
+    """Refuse a network that answers with several tensors, as those with auxiliary heads do in training.
+
+    Raises
+    ------
+    ValueError
+        Says what came, and what to do.
+
+    Examples
+    --------
+    >>> is_tensor(torch.zeros(2, 10))
+    """
+    if not isinstance(outputs, Tensor):
+        raise ValueError(
+            f"the network answers with {type(outputs).__name__}; expected one tensor of logits. Build "
+            "GoogLeNet and Inception with aux_logits=False."
+        )
+
+
+def is_state(state: object) -> None:
+    """Refuse what is no state dict: a path, a network, or a checkpoint that holds one among other things.
+
+    Raises
+    ------
+    TypeError
+        Says what came.
+    ValueError
+        Names the entry that holds the tensors.
+
+    Examples
+    --------
+    >>> is_state({"weight": torch.zeros(2)})
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"received {type(state).__name__}; expected a state dict, such as model.state_dict()")
+    for name, value in state.items():
+        if isinstance(value, Mapping) and any(isinstance(inner, Tensor) for inner in value.values()):
+            raise ValueError(f"received a checkpoint; its tensors are under {name!r}: hand over that entry")
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name!r} holds {type(value).__name__}; expected a state dict: name → tensor")
 
 
 def is_momentum(momentum: float) -> None:

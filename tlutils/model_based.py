@@ -213,6 +213,7 @@ def load_matching(
     untouched:  bias
     """
     guards.is_no_string("only", only)
+    guards.is_state(state)
     own = model.state_dict()
     if only is not None:
         _check_prefixes(only, list(own))

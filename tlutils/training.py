@@ -155,16 +155,20 @@ def evaluate(
 
 def _forward(model: nn.Module, x: Tensor, num_classes: int) -> Tensor:
     """Return the logits; turn a shape that the network cannot take into a message that says so."""
+    guards.has_image_size(model, x)
     try:
         logits = model(x)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
+        guards.has_size_and_channels(model, x)
         raise ValueError(
             f"the network cannot take examples of shape {tuple(x.shape[1:])}: {error}. "
             "Load the domain with the size= and channels= that the network was built for."
         ) from error
+    guards.is_tensor(logits)
     if logits.shape != (len(x), num_classes):
+        guards.has_outputs(logits, num_classes)
         raise ValueError(
             f"the network gives outputs of shape {tuple(logits.shape)} for {len(x)} examples of "
             f"{num_classes} classes; expected ({len(x)}, {num_classes}). Use models.replace_head."
@@ -400,10 +404,8 @@ def fit(
         PyTorch's own format, ``[{"params": [...], "lr": 1e-4}, ...]``. Frozen parameters are left out.
     augment
         Changes a batch of images before the network sees it; draws from torch's global generator.
-    loss_term
-        Called with the model, the batch of source examples and a batch of target examples.
-    x_target
-        Target examples without labels, needed by `loss_term`.
+    loss_term, x_target
+        Called with the model, the batch of source examples and a batch of these target examples, unlabelled.
     validation
         Examples on which the best weights are chosen. None: no looks, the last weights stay.
     validate_every
@@ -413,12 +415,11 @@ def fit(
     patience
         Stop after so many looks without a better accuracy. None: never.
     seed
-        Seed of the shuffles, dropout and augmentation.
+        Of shuffles, dropout and augmentation.
     checkpoint
-        A file: an interrupted training leaves it, and the same call takes up from it; on the CPU it ends
-        bit-identical to a training that was not interrupted. Removed at the end. A call with another number
-        of steps or examples, batch size, rate or seed is refused; other changes (weight decay, rates of
-        groups, other examples of the same number) are not noticed, so delete it when you make one.
+        A file: an interrupted training leaves it, and the same call takes up from it, on the CPU to the same
+        bits; removed at the end. Refused are another number of steps or examples, batch size, rate or seed;
+        other changes (weight decay, rates of groups, other data of that size) are not noticed: delete it.
     checkpoint_every
         Steps between two writes of `checkpoint`.
     mixed_precision
@@ -450,6 +451,7 @@ def fit(
     if (loss_term is None) != (x_target is None):
         raise ValueError("loss_term and x_target go together: pass both or neither")
     guards.has_device(device)
+    guards.is_momentum(momentum)
     device = best_device() if device is None else torch.device(device)
     x, y = train.x.to(device), train.y.to(device)
     x_target = None if x_target is None else x_target.to(device)
