@@ -107,6 +107,11 @@ def test_checkpointing_keeps_less():
     assert saved_bytes(lean, x) < 0.6 * saved_bytes(plain, x)
 
 
+def test_grey_images_are_named_before_any_gradient():
+    with pytest.raises(ValueError, match="takes images of 3 channels and received grey"):
+        accumulate_gradients(models.residual_network(), torch.zeros(4, 1, 32, 32), torch.zeros(4).long(), 2)
+
+
 def test_a_checkpointed_part_takes_arguments_by_name():
     class Scaled(nn.Linear):
         def forward(self, x, *, scale, debug=False):

@@ -200,6 +200,27 @@ def test_a_part_that_was_asked_for_and_is_incomplete_gives_a_warning():
         load_matching(small(), state, only=["backbone"])
 
 
+@pytest.mark.parametrize(
+    ("state", "error", "says"),
+    [
+        ("weights.pth", TypeError, "received str; expected a state dict"),
+        (
+            {"epoch": 3, "state_dict": {"head.bias": torch.zeros(4)}},
+            ValueError,
+            "under 'state_dict': hand over",
+        ),
+        ({"head.bias": torch.zeros(4), "epoch": 3}, ValueError, "'epoch' holds int; expected a state dict"),
+    ],
+)
+@pytest.mark.usefixtures("as_reader")
+def test_what_is_no_state_dict_is_named(state, error, says):
+    model = small()
+    before = state_of(model)
+    with pytest.raises(error, match=says):
+        load_matching(model, state)
+    assert is_same(before, model)
+
+
 def test_names_that_match_nowhere_are_an_error():
     state = {f"module.{name}": tensor for name, tensor in small().state_dict().items()}
     with pytest.raises(ValueError, match="nothing to load"):

@@ -267,6 +267,7 @@ def is_state(state: object) -> None:
     for name, value in state.items():
         if isinstance(value, Mapping) and any(isinstance(inner, Tensor) for inner in value.values()):
             raise ValueError(f"received a checkpoint; its tensors are under {name!r}: hand over that entry")
+    for name, value in state.items():
         if not isinstance(value, Tensor):
             raise ValueError(f"{name!r} holds {type(value).__name__}; expected a state dict: name → tensor")
 
