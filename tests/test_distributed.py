@@ -312,6 +312,22 @@ def test_idle_gpus_are_mentioned(monkeypatch):
         assert joined == ["gloo", "gloo"]
 
 
+def test_with_a_gpu_for_each_process_each_takes_its_own_and_talks_through_nccl(monkeypatch):
+    joined, chosen = [], []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(distributed.dist, "init_process_group", joined.append)
+    monkeypatch.setattr(distributed.dist, "destroy_process_group", lambda: joined.append("left"))
+    for name, value in {"LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+
+    with process_group() as device:
+        assert device == torch.device("cuda", 1)
+
+    assert chosen == [torch.device("cuda", 1)]
+    assert joined == ["nccl", "left"]
+
+
 REPORT = """\
 [rank0]: RuntimeError: Connection reset by peer
 Failures:
