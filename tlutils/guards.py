@@ -221,10 +221,10 @@ def has_image_size(model: nn.Module, x: Tensor) -> None:
     --------
     >>> has_image_size(nn.Conv2d(3, 8, 3), torch.zeros(1, 3, 32, 32))
     """
-    for module in model.modules():
+    for module in (model, *(model if isinstance(model, nn.Sequential) else ())):
         if isinstance(getattr(module, "image_size", None), int) and module.image_size not in x.shape[2:]:
             raise ValueError(
-                f"{type(model).__name__} is built for images of {module.image_size}×{module.image_size} "
+                f"{type(module).__name__} is built for images of {module.image_size}×{module.image_size} "
                 f"pixels and received shape {tuple(x.shape[1:])}; load them with size={module.image_size}"
             )
 
