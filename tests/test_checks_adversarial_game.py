@@ -54,7 +54,7 @@ def test_modes_reached():
 
 
 def divergence(p, q):
-    m = (p + q) / 2
+    m = ((p + q) / 2).clamp(min=1e-30)
     return (torch.special.xlogy(p, p / m).sum() + torch.special.xlogy(q, q / m).sum()) / 2
 
 

@@ -37,6 +37,13 @@ def field(layers, *, early=False, strides=True):
     return seen
 
 
+def strides_added(layers):
+    size, step = 1, 1
+    for kernel, stride in layers:
+        size, step = size + (kernel - 1) * step, step + stride
+    return size
+
+
 def last_stride_alone(layers):
     seen, step = 1, 1
     for kernel, stride in layers:
@@ -65,6 +72,7 @@ def last_stride_alone(layers):
         ("receptive_field", lambda layers: field(layers, strides=False), "every stride were 1"),
         ("receptive_field", lambda layers: field(layers, early=True), "for those after it"),
         ("receptive_field", last_stride_alone, "all strides before a layer"),
+        ("receptive_field", strides_added, "multiplied, not added"),
         ("receptive_field", lambda layers: 99, "expected 3"),  # noqa: ARG005
         ("receptive_field", lambda layers: None, "whole number"),  # noqa: ARG005
         ("multiply_adds", lambda i, o, k, s: i * o * k**2, "those are the weights"),  # noqa: ARG005

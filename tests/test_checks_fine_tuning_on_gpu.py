@@ -69,6 +69,7 @@ def by(*keys):
         (lambda looks: np.argmax([look["train"] for look in looks]), "learned by heart"),
         (lambda looks: min(range(len(looks)), key=lambda i: looks[i]["loss"]), "lowest validation *loss*"),
         (by("validation"), "lower validation loss"),
+        (lambda looks: sorted(range(len(looks)), key=lambda i: looks[i]["validation"])[-1], "keep the later"),
         (lambda looks: looks[2], "expected the index"),
     ],
 )
@@ -93,6 +94,10 @@ def test_the_right_choice_passes():
         (lambda n, o: n * NUMBERS[o], "asked for bytes"),
         (lambda n, _: 8 * n, "what does the optimiser remember"),
         (lambda n, _: 5 * n, "expected 320 bytes"),
+        (
+            lambda n, o: 4 * n * (NUMBERS[o] - (o == "adamw")),
+            "480 bytes for 40 parameters; it remembers",
+        ),
     ],
 )
 def test_mistakes_in_a_bill_are_named(answer, says):

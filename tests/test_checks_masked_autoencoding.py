@@ -51,7 +51,7 @@ def global_draw(n, length, k, generator):
         (lambda n, length, k, g: shuffled(n, length, k, g) + 1, "numbered from 0"),
         (lambda n, length, k, g: torch.randint(length, (n, k), generator=g), "twice"),
         (lambda n, length, k, g: shuffled(1, length, k, g).expand(n, -1), "one mask"),
-        (global_draw, "something else"),
+        (global_draw, "not all drawn"),
         (
             lambda n, length, k, _: shuffled(n, length, k, torch.Generator().manual_seed(5)),
             "another generator gives the same",

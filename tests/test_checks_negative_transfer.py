@@ -29,6 +29,11 @@ def one_estimator(source, few, test):
     return both.score(*test) - alone.score(*test)
 
 
+def source_alone(source, few, test):
+    both, alone = (LogisticRegression(max_iter=1000).fit(*part) for part in (source, few))
+    return both.score(*test) - alone.score(*test)
+
+
 def verdicts(count, p, believed):
     return {"examples that count": count, "p-value": p, "believed": believed}
 
@@ -61,6 +66,8 @@ WRONG = [
     ("mend_the_gain", gain(lambda g: 100 * g), "between −1 and 1"),
     ("mend_the_gain", gain(use=lambda source, _: (source, source)), "Which data does each model see"),
     ("mend_the_gain", gain(lambda g: max(g, 0)), "neither should be 0"),
+    ("mend_the_gain", source_alone, "does 'both' see the latter"),
+    ("judge", verdicts(16, P_VALUE, "no"), "True or False"),
     ("judge", 0.1, "expected a dictionary"),
     ("judge", verdicts(16, ..., False), "replace the"),
     ("judge", verdicts(6, P_VALUE, False), "exactly one model is right"),

@@ -41,6 +41,7 @@ def merged_in_place(weight, a, b, alpha):
         (lambda w, a, b, alpha: w + alpha * b @ a, "is missing"),
         (lambda _, a, b, alpha: alpha / len(a) * b @ a, "the update alone"),
         (lambda w, a, b, alpha: w + alpha / a.shape[1] * b @ a, "the number of rows of A"),
+        (lambda w, a, b, alpha: w + alpha / len(b) * b @ a, "the number of rows of B"),
         (lambda w, a, b, alpha: w - alpha / len(a) * b @ a, "not W +"),
         (merged_in_place, "merged twice"),
     ],

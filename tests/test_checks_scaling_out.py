@@ -92,6 +92,10 @@ def ramp(start):
     [
         (ramp(1.0), "there is no warm-up"),
         (ramp(0.0), "starts at 0"),
+        (
+            lambda step, warmup_steps, **_: 3.2 * min(1.0, (step + 1) / warmup_steps),
+            "a tenth of the full",
+        ),
         (lambda step, base_rate, **_: base_rate + 0.31 * step, "goes on rising"),
         (lambda *_, **__: None, "expected a number"),
         (lambda step, base_rate, **_: base_rate, "at step 5"),

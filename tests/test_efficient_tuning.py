@@ -102,6 +102,12 @@ def test_two_convolutions_equal_one_with_the_updated_kernel(options):
     assert torch.allclose(layer(x), functional.conv2d(x, kernel, base.bias, **options))
 
 
+@pytest.mark.usefixtures("as_reader")
+def test_a_rank_is_a_whole_number():
+    with pytest.raises(TypeError, match=r"rank is 1\.5; expected a whole number"):
+        add_lora(small_network(), ["backbone"], rank=1.5, alpha=4.0)
+
+
 def test_the_update_has_at_most_the_rank_asked_for():
     layer = with_updates(LoRAConv2d(nn.Conv2d(6, 12, 3), rank=3, alpha=1.0))
 

@@ -96,6 +96,15 @@ def test_a_translation_game_without_a_loss():
     CycleGame(*nets, **nothing | {"cycle": 1.0})
 
 
+def test_grey_images_are_not_asked_to_be_resized():
+    with pytest.raises(
+        ValueError, match=r"received examples of shape \(1, 8, 8\).*Load them with channels=3"
+    ):
+        guards.has_shape(torch.zeros(2, 1, 8, 8), (3, 8, 8))
+    with pytest.raises(ValueError, match="Resize them"):
+        guards.has_shape(torch.zeros(2, 3, 9, 9), (3, 8, 8))
+
+
 def test_a_guard_changes_nothing():
     """It gives nothing back, assigns to nothing that it got, and calls no method that works in place."""
     tree = ast.parse(inspect.getsource(guards))

@@ -164,3 +164,9 @@ def test_unknown_and_nested_parts_are_refused():
         checkpoint_activations(resnet18(weights=None), ["layer9"])
     with pytest.raises(ValueError, match="lies inside 'layer1'"):
         checkpoint_activations(resnet18(weights=None), ["layer1", "layer1.0"])
+
+
+def test_labels_without_an_output_are_named():
+    x, y = torch.rand(8, 3), torch.arange(8) % 4
+    with pytest.raises(ValueError, match="labels run from 0 to 3; expected 0 to 1"):
+        accumulate_gradients(nn.Linear(3, 2), x, y, 2)

@@ -279,6 +279,12 @@ def test_a_rate_for_no_part_is_refused():
         parameter_groups(small(), {"backbone": 1e-4, "heads": 1e-3})
 
 
+@pytest.mark.usefixtures("as_reader")
+def test_rates_without_their_parts_are_refused():
+    with pytest.raises(TypeError, match=r"learning_rates is \[0\.1\]; expected a mapping"):
+        parameter_groups(nn.Linear(2, 2), [0.1])
+
+
 def test_a_part_without_a_rate_is_refused():
     with pytest.raises(ValueError, match=r"head.weight lies under none"):
         parameter_groups(small(), {"backbone": 1e-4})

@@ -37,7 +37,9 @@ def test_batches_count_equally_and_the_variance_between_them_does_not():
 def test_no_batch_is_left_with_a_single_example(n):
     sizes = []
     layer = nn.BatchNorm1d(1)
-    layer.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    layer.register_forward_pre_hook(
+        lambda layer, inputs: sizes.append(len(inputs[0])) if layer.training else None
+    )
     reestimate_statistics(layer, torch.randn(n, 1, generator=new_generator(0)), batch_size=2)
     assert sum(sizes) == n
     assert min(sizes) >= 2
@@ -89,13 +91,30 @@ def test_frozen_layers_are_measured_and_stay_frozen():
     assert not any(p.requires_grad for p in model.parameters())
 
 
+def stop_in_training(_layer, _inputs):
+    """Press Ctrl+C while examples are measured, which is when they are given in company."""
+    if len(_inputs[0]) > 1:
+        raise KeyboardInterrupt
+
+
 def test_everything_is_put_back_when_the_model_fails():
     model = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2)).train()
-    with pytest.raises(RuntimeError):
-        reestimate_statistics(model, torch.zeros(4, 5))
+    model[1].register_forward_pre_hook(stop_in_training)
+    with pytest.raises(KeyboardInterrupt):
+        reestimate_statistics(model, torch.zeros(4, 3))
     assert model[0].momentum == 0.1
     assert model.training
     assert model[0].training
+
+
+def test_examples_that_do_not_fit_are_refused_before_anything_is_lost():
+    model = residual_network()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(
+        ValueError, match=r"received grey images of shape \(1, 32, 32\); load them with channels=3"
+    ):
+        reestimate_statistics(model, torch.rand(4, 1, 32, 32))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_examples_on_another_device_are_refused_before_anything_is_lost():

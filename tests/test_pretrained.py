@@ -160,6 +160,38 @@ def test_a_truncated_file_is_called_damaged(network, tmp_path, is_zip):
             pretrained.load_file(network, tmp_path / "a.pth")
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("protocol", range(6))
+@pytest.mark.parametrize("name", ["numbers.pth", "numbers.safetensors"])
+def test_a_pickle_of_any_protocol_is_refused_and_not_called_damaged(network, tmp_path, name, protocol):
+    (tmp_path / name).write_bytes(pickle.dumps({"weight": [1.0, 2.0], "note": "no tensor"}, protocol))
+    with pytest.raises(DatasetError, match="refused"):
+        pretrained.load_file(network, tmp_path / name)
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_what_torch_saves_is_refused_under_the_name_of_safetensors(network, tmp_path, is_zip):
+    torch.save(network.state_dict(), tmp_path / "a.safetensors", _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(DatasetError, match=r"refused.*under another name.*\.pth"):
+        pretrained.load_file(network, tmp_path / "a.safetensors")
+
+
+def test_code_in_the_format_before_torch_1_6_is_refused(network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = {"weight": torch.ones(3), "more": Code()}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    with pytest.raises(DatasetError, match="refused"):
+        pretrained.load_file(network, tmp_path / "a.pth")
+    assert not (tmp_path / "it_ran").exists()
+
+
+@pytest.mark.parametrize("size", [ord("."), 640, ord("(")])  # of the header: bytes that could begin a pickle
+def test_a_damaged_header_is_not_taken_for_a_pickle(network, tmp_path, size):
+    (tmp_path / "a.safetensors").write_bytes(size.to_bytes(8, "little") + b"{" * size)
+    with pytest.raises(DatasetError, match="damaged"):
+        pretrained.load_file(network, tmp_path / "a.safetensors")
+
+
 def test_safetensors_and_their_ends(network, tmp_path):
     from safetensors.torch import save_file
 
@@ -241,3 +273,44 @@ def test_the_data_folder_is_respected(served, tmp_path, monkeypatch):
     monkeypatch.setenv("TLUTILS_DATA", str(tmp_path / "chosen"))
     assert pretrained.fetch(NAME).parent == tmp_path / "chosen/pretrained"
     assert downloads.data_folder() == tmp_path / "chosen"
+
+
+def test_a_network_whose_parts_have_versions_loads_its_own_file(tmp_path):
+    network = get_model("mnasnet0_5", weights=None)
+    torch.save(network.state_dict(), tmp_path / "a.pth")
+    other = pretrained.load_file(get_model("mnasnet0_5", weights=None), tmp_path / "a.pth")
+    assert all(torch.equal(t, network.state_dict()[name]) for name, t in other.state_dict().items())
+
+
+def test_the_names_in_published_files_of_vision_transformers_are_known(tmp_path):
+    from torchvision.models import VisionTransformer
+
+    network, other = (VisionTransformer(32, 8, 1, 2, 16, 16) for _ in range(2))
+    state = network.state_dict()
+    old = {
+        name.replace(".mlp.0.", ".mlp.linear_1.").replace(".mlp.3.", ".mlp.linear_2."): tensor
+        for name, tensor in state.items()
+    }
+    assert set(old) != set(state)
+    torch.save(old, tmp_path / "a.pth")
+    pretrained.load_file(other, tmp_path / "a.pth")
+    assert all(torch.equal(t, state[name]) for name, t in other.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"), [("vit_h_14", None), ("vit_b_16", "IMAGENET1K_SWAG_E2E_V1"), ("vit_b_16", None)]
+)
+def test_a_transformer_is_built_for_the_images_of_its_weights(name, variant):
+    with torch.device("meta"):
+        network = pretrained.build(name, variant)
+    info = pretrained.describe(name, variant)
+    assert sum(p.numel() for p in network.parameters()) == info.num_parameters
+    assert network.image_size == info.smallest_side
+
+
+def test_images_are_scaled_as_the_weights_expect():
+    assert (pretrained.describe("resnet18").mean, pretrained.describe("resnet18").std) == (
+        pretrained.IMAGENET_MEAN,
+        pretrained.IMAGENET_STD,
+    )
+    assert pretrained.describe("efficientnet_v2_l").mean == (0.5, 0.5, 0.5)

@@ -97,12 +97,20 @@ def test_what_is_saved_for_two_losses_counts_once():
     [
         (((3, 32, 32), 0), "batch_size is 0"),
         (((1, 32, 32), 2), "cannot take 2 examples of shape"),
+        (((1, 32, 32), 2), "load them with channels=3"),
         (((3,), 2), "Pass the shape of one example"),
     ],
 )
 def test_bad_shapes_are_named(arguments, says):
     with pytest.raises(ValueError, match=says):
         memory_bill(torchvision.models.resnet18(weights=None), *arguments)
+
+
+def test_examples_that_do_not_fit_are_named_before_they_are_counted():
+    with pytest.raises(ValueError, match="load them with channels=3"):
+        saved_bytes(torchvision.models.resnet18(weights=None), torch.zeros(2, 1, 32, 32))
+    with pytest.raises(ValueError, match=r"smallest it takes are \d+×\d+: load them with size="):
+        saved_bytes(torchvision.models.alexnet(weights=None), torch.zeros(2, 3, 32, 32))
 
 
 def test_unknown_optimiser_memory_and_untrained_network_are_named():

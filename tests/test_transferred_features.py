@@ -208,7 +208,11 @@ class TestEveryFamily:
     def networks(self, monkeypatch):
         """Build small networks, with random numbers."""
         real = pretrained.build
-        monkeypatch.setattr(pretrained, "build", lambda name: (FAMILIES[name][1] or (lambda: real(name)))())
+        monkeypatch.setattr(
+            pretrained,
+            "build",
+            lambda name, variant=None: (FAMILIES[name][1] or (lambda: real(name, variant)))(),
+        )
         monkeypatch.setattr(pretrained, "load", lambda name: pretrained.build(name).eval())
 
     @pytest.mark.parametrize(("place", "target"), [*enumerate(FAMILIES)])

@@ -293,7 +293,7 @@ def add_lora(model: nn.Module, layers: Sequence[str], *, rank: int, alpha: float
         If a name is unknown (the nearest are offered), nothing under it can take LoRA, or `rank` or
         `alpha` is below its range.
     TypeError
-        If `layers` is one string instead of a list of names.
+        If `layers` is one string instead of a list of names, or `rank` no whole number.
 
     Examples
     --------
@@ -303,6 +303,7 @@ def add_lora(model: nn.Module, layers: Sequence[str], *, rank: int, alpha: float
     """
     if isinstance(layers, str):
         raise TypeError(f"layers is the string {layers!r}; expected a list of names, [{layers!r}]")
+    guards.is_count("rank", rank)
     if rank < 1:
         raise ValueError(f"rank is {rank}; expected at least 1")
     generator, made = new_generator(seed), {}

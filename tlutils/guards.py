@@ -6,6 +6,7 @@ of a code digest: a check that passed has touched no number, so that a new one m
 
 from __future__ import annotations
 
+import numbers
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -65,14 +66,7 @@ def has_channels(x: Tensor, num_channels: int) -> None:
     """Refuse images with another number of channels.
 
     Broadcasting would let grey images pass where three channels are expected: all three get the grey one, and
-    the network answers about images that nobody showed it.
-
-    Parameters
-    ----------
-    x
-        Images (..., channels, height, width).
-    num_channels
-        What the network expects, at least 1.
+    the network answers about images (..., channels, height, width) that nobody showed it.
 
     Raises
     ------
@@ -93,14 +87,7 @@ def has_channels(x: Tensor, num_channels: int) -> None:
 
 
 def has_shape(x: Tensor, shape: Sequence[int]) -> None:
-    """Refuse a batch of images of another shape than a network was connected for.
-
-    Parameters
-    ----------
-    x
-        A batch (n, ...).
-    shape
-        What every example must have, such as (channels, height, width).
+    """Refuse a batch (n, ...) of another shape than (channels, height, width), for which a network is built.
 
     Raises
     ------
@@ -113,7 +100,8 @@ def has_shape(x: Tensor, shape: Sequence[int]) -> None:
     """
     if tuple(x.shape[1:]) != tuple(shape):
         raise ValueError(
-            f"received examples of shape {tuple(x.shape[1:])}; expected {tuple(shape)}. Resize them, or "
+            f"received examples of shape {tuple(x.shape[1:])}; expected {tuple(shape)}. "
+            f"{'Resize them' if x.shape[1:2] == shape[:1] else f'Load them with channels={shape[0]}'}, or "
             "build the network for this shape."
         )
 
@@ -174,8 +162,8 @@ def fits(model: nn.Module, x: Tensor, num_classes: int) -> None:
         has_outputs(run_network(model, x[:1].to(next(model.parameters(), x).device)), num_classes)
 
 
-def takes(model: nn.Module, x: Tensor) -> None:
-    """Refuse examples that the network cannot take; it is shown the first one, as in `fits`.
+def takes(model: nn.Module, x: Tensor, y: Tensor | None = None) -> None:
+    """Refuse examples that the network cannot take, and labels that it has no output for; see `fits`.
 
     Raises
     ------
@@ -184,10 +172,15 @@ def takes(model: nn.Module, x: Tensor) -> None:
 
     Examples
     --------
-    >>> takes(nn.Linear(3, 2), torch.zeros(4, 3))
+    >>> takes(nn.Linear(3, 2), torch.zeros(4, 3), torch.tensor([0, 1, 1, 0]))
     """
     with in_evaluation(model):
-        run_network(model, x[:1].to(next(model.parameters(), x).device))
+        for outputs in [run_network(model, x[:1].to(next(model.parameters(), x).device))]:
+            if y is not None and not 0 <= y.min() <= y.max() < outputs.shape[1]:
+                raise ValueError(
+                    f"labels run from {y.min()} to {y.max()}; expected 0 to {outputs.shape[1] - 1}, one per "
+                    "output. Give the network a head that fits: model_based.replace_head."
+                )
 
 
 def has_size_and_channels(model: nn.Module, x: Tensor) -> None:
@@ -289,17 +282,19 @@ def is_momentum(momentum: float) -> None:
 
 
 def is_count(name: str, value: int) -> None:
-    """Refuse a negative number where something is counted.
+    """Refuse a negative number, or a fraction, where something is counted.
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         Names it.
 
     Examples
     --------
     >>> is_count("warmup_steps", 0)
     """
+    if not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} is {value!r}; expected a whole number")
     if value < 0:
         raise ValueError(f"{name} is {value}; expected at least 0")
 
@@ -317,7 +312,7 @@ def is_mapping(name: str, value: object) -> None:
     >>> is_mapping("channels", {"layer1": 64})
     """
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} is {value!r}; expected a mapping, such as {{'layer1': 64}}")
+        raise TypeError(f"{name} is {value!r}; expected a mapping, such as {{'layer1': …}}")
 
 
 def is_checkpoint(state: object, path: os.PathLike) -> None:

@@ -41,7 +41,7 @@ def accumulate_gradients(model: nn.Module, x: Tensor, y: Tensor, num_parts: int)
     Raises
     ------
     ValueError
-        If `num_parts` is out of range.
+        If `num_parts` is out of range, the network does not take the images, or has no output for a label.
 
     Notes
     -----
@@ -61,7 +61,7 @@ def accumulate_gradients(model: nn.Module, x: Tensor, y: Tensor, num_parts: int)
     """
     if not 1 <= num_parts <= len(x):
         raise ValueError(f"num_parts is {num_parts}; expected 1 to {len(x)}, the number of examples")
-    guards.takes(model, x)
+    guards.takes(model, x, y)
     total = 0.0
     for part_x, part_y in zip(x.tensor_split(num_parts), y.tensor_split(num_parts), strict=True):
         loss = functional.cross_entropy(model(part_x), part_y) * (len(part_x) / len(x))

@@ -279,6 +279,8 @@ def parameter_groups(model: nn.Module, learning_rates: Mapping[str, float]) -> l
     ------
     ValueError
         If a rate is not positive, a name is not in the network, or a parameter lies under no name.
+    TypeError
+        If `learning_rates` is no mapping.
 
     Notes
     -----
@@ -296,6 +298,7 @@ def parameter_groups(model: nn.Module, learning_rates: Mapping[str, float]) -> l
     >>> [(len(g["params"]), g["lr"]) for g in parameter_groups(model, {"0": 1e-4, "1": 1e-3})]
     [(2, 0.0001), (2, 0.001)]
     """
+    guards.is_mapping("learning_rates", learning_rates)
     names = [name for name, _ in model.named_parameters()]
     _check_prefixes(list(learning_rates), names)
     for part, rate in learning_rates.items():

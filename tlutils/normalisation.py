@@ -38,8 +38,8 @@ def reestimate_statistics(model: nn.Module, x: Float[Tensor, "n ..."], *, batch_
     Raises
     ------
     ValueError
-        If no layer of `model` keeps running statistics, `x` has fewer than 2 examples or is on another
-        device, or `batch_size` is below 2.
+        If no layer of `model` keeps running statistics, `x` has fewer than 2 examples, is on another device
+        or of a shape that `model` does not take, or `batch_size` is below 2.
 
     Notes
     -----
@@ -63,6 +63,7 @@ def reestimate_statistics(model: nn.Module, x: Float[Tensor, "n ..."], *, batch_
     if len(x) < 2 or batch_size < 2:
         raise ValueError(f"received {len(x)} examples and batch_size {batch_size}; expected at least 2")
     guards.is_on_the_device_of(x, model)
+    guards.takes(model, x)
     modes = [(m, m.training) for m in model.modules()]
     kept = [(m, m.momentum, getattr(m, "has_frozen_statistics", None)) for m in layers]
     try:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import io
 import os
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Mapping
@@ -48,6 +50,9 @@ SWAG_LICENCE = "CC BY-NC 4.0 (weights of the SWAG project)"
 DENSENET_NAME = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
 )
+# Before 1.6 torch.save wrote five pickles, of which this is the first, and then the numbers.
+OLD_FORMAT = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+VIT_NAME = re.compile(r"^(.*\.mlp)\.linear_([12])\.(weight|bias)$")
 CHUNK = 1 << 20
 
 _notices_given: set[str] = set()
@@ -75,6 +80,8 @@ class WeightsInfo:
         Share of right answers on ImageNet's validation images that torchvision states.
     smallest_side
         Of the images that the network takes, in pixels.
+    mean, std
+        By which its images are scaled, per channel, in [0, 1].
     licence
         Its terms, as far as any are stated.
     """
@@ -87,6 +94,8 @@ class WeightsInfo:
     num_parameters: int
     accuracy: float
     smallest_side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     licence: str
 
     @property
@@ -138,7 +147,7 @@ def describe(name: str, variant: str | None = None) -> WeightsInfo:
     variant = variant or next(iter(variants))
     if variant not in variants:
         raise ValueError(f"{name} has no weights {variant!r}; there are {sorted(variants)}")
-    weights, meta = variants[variant], variants[variant].meta
+    weights, meta, scaling = variants[variant], variants[variant].meta, variants[variant].transforms()
     return WeightsInfo(
         name=name,
         variant=variant,
@@ -148,6 +157,8 @@ def describe(name: str, variant: str | None = None) -> WeightsInfo:
         num_parameters=meta["num_params"],
         accuracy=round(meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100, 5),
         smallest_side=min(meta["min_size"]),
+        mean=tuple(scaling.mean),
+        std=tuple(scaling.std),
         licence=SWAG_LICENCE if "SWAG" in variant else LICENCE,
     )
 
@@ -238,7 +249,8 @@ def _copy(response: Any, file: BinaryIO, info: WeightsInfo) -> None:
 def load(name: str, variant: str | None = None, *, root: str | os.PathLike | None = None) -> nn.Module:
     """Return torchvision's network `name` with its ImageNet weights, in evaluation mode.
 
-    Its images are scaled by `IMAGENET_MEAN` and `IMAGENET_STD` (`models.Standardise` does it).
+    Its images are scaled by the `mean` and `std` of `describe` (`models.Standardise` does it): those of
+    ImageNet, but for few networks.
 
     Raises
     ------
@@ -252,15 +264,19 @@ def load(name: str, variant: str | None = None, *, root: str | os.PathLike | Non
     if not digest.startswith(info.digest):
         cause = f"its SHA-256 is {digest[:12]}… and should begin with {info.digest}"
         raise downloads.damaged(path, cause)
-    return load_file(build(name), path).eval()
+    return load_file(build(name, variant), path).eval()
 
 
-def build(name: str) -> nn.Module:
+def build(name: str, variant: str | None = None) -> nn.Module:
     """Return the network without weights, as its published weights want it."""
     from torchvision.models import get_model
 
-    extra = {"aux_logits": True, "transform_input": True, "init_weights": False}
-    return get_model(name, weights=None, **(extra if name in ("googlenet", "inception_v3") else {}))
+    extra: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):
+        extra = {"aux_logits": True, "transform_input": True, "init_weights": False}
+    if name.startswith("vit_"):
+        extra = {"image_size": describe(name, variant).smallest_side}
+    return get_model(name, weights=None, **extra)
 
 
 def load_file(model: nn.Module, path: str | os.PathLike) -> nn.Module:
@@ -292,7 +308,7 @@ def load_file(model: nn.Module, path: str | os.PathLike) -> nn.Module:
     path = Path(path)
     if not path.is_file():
         raise DatasetError(f"there is no file {path}; pretrained.load(name) downloads ImageNet weights")
-    state = {DENSENET_NAME.sub(r"\1\2", name): tensor for name, tensor in _read(path).items()}
+    state = {_name_today(name): tensor for name, tensor in _read(path).items()}
     own = model.state_dict()
     reshaped = [name for name in own if name in state and own[name].shape != state[name].shape]
     missing, extra = [name for name in own if name not in state], [name for name in state if name not in own]
@@ -304,8 +320,15 @@ def load_file(model: nn.Module, path: str | os.PathLike) -> nn.Module:
             f"{path.name} holds the weights of another network than {type(model).__name__}: {told}. Build "
             "the network that they belong to, or take over what fits with model_based.load_matching."
         )
-    model.load_state_dict({**own, **state})
+    own.update(state)  # in place: it also knows the version of each part, which MNASNet asks for
+    model.load_state_dict(own)
     return model
+
+
+def _name_today(name: str) -> str:
+    """Return what torchvision calls a tensor today; files of DenseNets and transformers have older names."""
+    name = DENSENET_NAME.sub(r"\1\2", name)
+    return VIT_NAME.sub(lambda found: f"{found[1]}.{3 * (int(found[2]) - 1)}.{found[3]}", name)
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
@@ -318,28 +341,42 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
-            if path.read_bytes()[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
-                raise pickle.UnpicklingError("a pickle under the name of safetensors")
             from safetensors.torch import load_file as load_tensors
 
             state = load_tensors(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not _is_whole(path):
-            raise downloads.damaged(path, "it ends too early") from error
-        raise DatasetError(
-            f"{path} is refused: it is a pickle of more than tensors, and opening it could run its code. Ask "
-            "for the state dict alone, torch.save(model.state_dict(), …), or better for safetensors."
-        ) from error
     except Exception as error:  # torch and safetensors raise a dozen kinds for a damaged file
-        raise downloads.damaged(path, str(error).split(".")[0] or "it is empty") from error
+        if not _is_refused(path, error):
+            raise downloads.damaged(path, str(error).split(".")[0] or "it is empty") from error
+        raise DatasetError(
+            f"{path} is refused: it is a pickle of more than tensors, or one under another name, and opening "
+            "it could run its code. Ask for the state dict alone, torch.save(model.state_dict(), …) under a "
+            "name that ends in .pth, or better for safetensors."
+        ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DatasetError(f"{path} holds {type(state).__name__}; expected a state dict: name → tensor")
     return state
 
 
-def _is_whole(path: Path) -> bool:
-    """Tell whether a file that torch has saved is all there: a zip archive, or a pickle to its last byte."""
+def _is_refused(path: Path, error: Exception) -> bool:
+    """Tell a file that is whole and no weights, or weights under another name, from a damaged one."""
     content = path.read_bytes()
-    return zipfile.is_zipfile(path) or content.endswith(b".")
+    is_torchs = content.startswith((b"PK", OLD_FORMAT))
+    if path.suffix == ".safetensors":
+        return is_torchs or _num_pickles(content) > 0
+    if isinstance(error, pickle.UnpicklingError):
+        return zipfile.is_zipfile(path) or _num_pickles(content) >= (5 if is_torchs else 1)
+    return not is_torchs and _num_pickles(content) > 0
+
+
+def _num_pickles(content: bytes) -> int:
+    """Count whole pickles at a file's beginning, up to five; their opcodes are listed and not run."""
+    file = io.BytesIO(content)
+    for found in range(5):
+        try:
+            if len(list(pickletools.genops(file))) < 2:
+                return found
+        except ValueError:
+            return found
+    return 5

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tlutils import guards
+
 __all__ = ["OPTIMIZER_NUMBERS", "MemoryBill", "largest_batch", "memory_bill", "saved_bytes"]
 
 # Numbers that the optimiser keeps beside each trained parameter: nothing, a momentum, two moments.
@@ -56,6 +58,11 @@ def saved_bytes(model: nn.Module, x: Tensor) -> int:
     x
         Examples, on the model's device; on the ``meta`` device nothing is computed and nothing allocated.
 
+    Raises
+    ------
+    ValueError
+        If the network does not take them.
+
     Notes
     -----
     Counts each piece of memory once, however many operations saved it. The cross-entropy at the end (a few
@@ -72,6 +79,7 @@ def saved_bytes(model: nn.Module, x: Tensor) -> int:
     >>> saved_bytes(model, torch.zeros(5, 3))  # 5 × 3 inputs and 5 × 4 outputs of ReLU, 4 bytes each
     140
     """
+    guards.takes(model, x)
     own = {tensor.untyped_storage()._cdata for tensor in [*model.parameters(), *model.buffers()]}
     saved: dict[int, Tensor] = {}
 
@@ -149,7 +157,7 @@ def memory_bill(
     x = torch.empty(batch_size, *image_shape, dtype=dtype, device="meta")
     try:
         activations = saved_bytes(_on_meta(model), x)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, ValueError, AssertionError) as error:
         raise ValueError(
             f"the network cannot take {batch_size} examples of shape {tuple(image_shape)}: {error}. "
             "Pass the shape of one example, for example (3, 224, 224)."

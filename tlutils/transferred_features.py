@@ -88,7 +88,8 @@ class TransferredFeatures(nn.Module):
     ----------
     source_model
         A network, or the name of one of torchvision's, which is then loaded with its ImageNet weights
-        (`pretrained.load`). It is put into evaluation mode and never changed.
+        (`pretrained.load`). It is put into evaluation mode and never changed. A network gets its images as
+        they are; by name they are scaled as its ImageNet weights expect. The same holds for the target.
     target_model
         A network, or the name of one of torchvision's, which then starts from random weights, without the
         auxiliary heads of GoogLeNet and Inception v3. It is trained in place.
@@ -373,10 +374,11 @@ class TransferredFeatures(nn.Module):
 
 
 def _input_scale(model: nn.Module | str) -> nn.Module:
-    """Return what scales the images: torchvision's networks expect ImageNet's mean and deviation."""
+    """Return what scales the images: those of a network by name as its weights expect, others not at all."""
     if isinstance(model, nn.Module):
         return nn.Identity()
-    return Standardise(pretrained.IMAGENET_MEAN, pretrained.IMAGENET_STD)
+    info = pretrained.describe(model)
+    return Standardise(info.mean, info.std)
 
 
 def _scaled(model: nn.Module, scale: nn.Module, x: Tensor) -> Tensor:

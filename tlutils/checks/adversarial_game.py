@@ -87,7 +87,8 @@ def modes_reached(count: Callable) -> str:
             continue
         if "origin" in name or "square" in name:
             raise Wrong(
-                f"for {name} you count {found:.0f}, expected {right}: a nearest centre can be far away."
+                f"for {name} you count {found:.0f}, expected {right}: a nearest centre can be far away, "
+                "and a few near points are not yet a tenth of the fair share."
             )
         if "one at another" in name:
             raise Wrong("a single stray point covers no mode: ask for a tenth of the fair share.")
@@ -100,6 +101,7 @@ def js_divergence(divergence: Callable) -> str:
     cases = [
         ([0.5, 0.5], [0.5, 0.5], 0.0),
         ([1.0, 0.0], [0.0, 1.0], math.log(2)),
+        ([1.0, 0.0, 0.0], [0.0, 1.0, 0.0], math.log(2)),  # m is 0 at the last
         ([0.75, 0.25, 0.0], [0.0, 0.25, 0.75], 0.75 * math.log(2)),
         ([0.9, 0.1], [0.4, 0.6], None),
     ]
@@ -112,7 +114,10 @@ def js_divergence(divergence: Callable) -> str:
         tensors = [torch.tensor(values, dtype=torch.float64) for values in (p, q)]
         answer = divergence(*tensors)
         if isinstance(answer, float | Tensor) and not torch.isfinite(torch.as_tensor(answer)).all():
-            raise Wrong(f"for {p} and {q} you return {answer}: 0 log 0 counts as 0; torch.xlogy knows that.")
+            raise Wrong(
+                f"for {p} and {q} you return {answer}: 0 log 0 counts as 0 (torch.xlogy), and where m is 0, "
+                "keep 0 / 0 out."
+            )
         found = number(answer, "the divergence")
         if math.isclose(found, right, abs_tol=1e-6):
             continue

@@ -125,4 +125,4 @@ def fair_gain(gain: Callable[[list[dict[str, Any]]], Any]) -> str:
         raise Wrong(f"you return {found:.1f}: a GAN that saw 50 000 labels is still in.")
     if abs(found - 0.5) > 1e-6:
         raise Wrong(f"you return {found:.3f}; seed 0 gains 2 points, seed 1 loses 1: expected 0.5.")
-    return "of +12 points, half a point was fair."
+    return "among the fair trials half a point is left."

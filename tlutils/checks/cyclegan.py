@@ -118,7 +118,10 @@ def weakest(find: Callable[[Tensor, Tensor], object]) -> str:
                 "counts within a class, by the number of digits that went in."
             )
         if not math.isclose(got_share, share, rel_tol=1e-4):
-            raise Wrong(f"class {label} is right, its share is {share:.3f}; you return {got_share:.3f}.")
+            raise Wrong(
+                f"class {label} is right, its share is {share:.3f}; you return {got_share:.3f}. "
+                "Divide by the number of digits of that class that went in."
+            )
     return "rows of the matrix, not columns, and not the mean of all."
 
 

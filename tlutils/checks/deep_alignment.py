@@ -27,7 +27,10 @@ def pulled_term(term: Callable) -> str:
     if not found.requires_grad:
         raise Wrong("the value is right, but it carries no gradient: the network never feels it.")
     weights = list(model.backbone.parameters())
-    pulls, wanted = (torch.autograd.grad(loss, weights, retain_graph=True) for loss in (found, expected))
+    wanted = torch.autograd.grad(expected, weights, retain_graph=True)
+    pulls = torch.autograd.grad(found, weights, retain_graph=True, allow_unused=True)
+    if any(pull is None for pull in pulls):
+        raise Wrong("the value asks for a gradient, but none reaches the backbone: both batches are cut off.")
     if all(torch.allclose(a, b, rtol=1e-3, atol=1e-6) for a, b in zip(pulls, wanted, strict=True)):
         return "right value, and both batches pull at the backbone."
     for side, name in (((source.detach() - target), "target"), ((source - target.detach()), "source")):
@@ -103,6 +106,7 @@ def least_error(bound: Callable) -> str:
         ([0.5, 0.5], [0.9, 0.1], 0.4),
         ([0.2, 0.3, 0.5], [0.2, 0.3, 0.5], 0.0),
         ([0.25] * 4, [1, 0, 0, 0], 0.75),
+        ([0.4, 0.4, 0.1, 0.1], [0.1, 0.1, 0.4, 0.4], 0.6),
     ]
     for p_source, p_target, right in cases:
         p, q = (torch.tensor(values, dtype=torch.float64) for values in (p_source, p_target))

@@ -100,6 +100,11 @@ def receptive_field(field: Callable) -> str:
             last_stride_only, step = last_stride_only + (kernel - 1) * step, stride
         if found == last_stride_only:
             raise Wrong(f"for {layers} you return {found}: all strides before a layer are multiplied.")
+        added, step = 1, 1
+        for kernel, stride in layers:
+            added, step = added + (kernel - 1) * step, step + stride
+        if found == added:
+            raise Wrong(f"for {layers} you return {found}: strides are multiplied, not added.")
         raise Wrong(f"for {layers} you return {found}; expected {expected}.")
     return "AlexNet's first three layers see 51 pixels, as the table says."
 

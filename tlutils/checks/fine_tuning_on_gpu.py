@@ -95,6 +95,8 @@ def best_epoch(function: Callable) -> str:
         raise Wrong(f"you keep epoch {found}, {reasons[found]}")
     if found != 2:
         raise Wrong(f"you return {found!r}; expected the index of one of the {len(looks)} epochs.")
+    if function([looks[i] for i in (0, 2, 1, 3, 4)]) != 1:
+        raise Wrong("of two with equal validation accuracy you keep the later; let the lower loss decide.")
     return "chosen by validation accuracy, ties by validation loss; the test was not asked."
 
 
@@ -111,6 +113,8 @@ def bytes_per_parameter(function: Callable) -> str:
             continue
         if found == bill.weights + bill.gradients:
             raise Wrong(f"{optimizer}: weights and gradients are there; what does the optimiser remember?")
+        if bill.weights + bill.gradients < found < expected:
+            raise Wrong(f"{optimizer}: {found} bytes for 40 parameters; it remembers more than that.")
         if found == expected - bill.weights:
             raise Wrong(f"{optimizer}: {found} bytes for 40 parameters; weights or gradients are missing.")
         if 4 * found == expected:

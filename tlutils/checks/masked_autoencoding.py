@@ -60,7 +60,7 @@ def own_masks(draw: Callable) -> str:
             "all images of the batch have one mask: the same places are guessed from the same places."
         )
     if not torch.equal(found, draw(50, 16, 4, new_generator(0))):
-        raise Wrong("the same generator gives another draw: something else than it is asked for chance.")
+        raise Wrong("the same generator gives another draw: the numbers are not all drawn from `generator`.")
     if torch.equal(found, draw(50, 16, 4, new_generator(1))):
         raise Wrong("another generator gives the same draw: it is not used.")
     if len(found.unique()) < 16:
@@ -94,5 +94,5 @@ def placed_tokens(place: Callable) -> str:
     if torch.allclose(found, chosen + positions[:4]):
         raise Wrong("each image's k-th visible patch gets position k, wherever it was cut.")
     if not torch.allclose(found, chosen + positions[visible], atol=1e-6):
-        raise Wrong("each visible patch should get the position of its own place, added once.")
+        raise Wrong("expected the patches at `visible`, each with the position of its own place, added once.")
     return "positions are chosen together with the patches."

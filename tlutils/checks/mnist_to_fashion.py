@@ -57,7 +57,7 @@ def make_schedule(function: Callable) -> str:
         if math.isclose(found[1], found[0] / 10, rel_tol=1e-6):
             done = found[0] / sum(found)
             raise Wrong(
-                f"the rate is a tenth after one epoch; {done:.0%} of all steps' rates are in the first."
+                f"the rate is a tenth after one epoch; {done:.0%} of the sum of all rates is in the first."
             )
         wanted = [1.0] * (num_epochs // 2) + [0.1] * (num_epochs // 4) + [0.01] * (num_epochs // 4)
         if not all(math.isclose(a, b, rel_tol=1e-6) for a, b in zip(found, wanted, strict=True)):

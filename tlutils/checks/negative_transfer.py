@@ -40,6 +40,8 @@ def mend_the_gain(gain_of: Callable) -> str:
             f"a good source gains {helpful:.2f} and a swapped one {harmful:.2f}; expected well above 0 and "
             "well below it. Which data does each model see?"
         )
+    if float(gain_of(few, source, test)) < -0.1:  # the small set as source, 500 target labels
+        raise Wrong("12 good source examples beside 500 target labels cost much: does 'both' see the latter?")
     return f"a good source gains {100 * helpful:.0f} points, one with its labels swapped {100 * harmful:.0f}."
 
 
@@ -61,7 +63,11 @@ def judge(answer: object) -> str:
     if math.isclose(p, 0.0384, abs_tol=2e-3):
         raise Wrong("that is P[B ≥ 12], or P[B > 11]: `sf(k)` is the probability of more than k.")
     if not math.isclose(p, P_VALUE, abs_tol=2e-3):
-        raise Wrong(f"the p-value is not {p:.3f}; it is P[B ≥ 11] for 16 tosses of a coin.")
+        raise Wrong(
+            f"the p-value is not {p:.3f}; it is P[B ≥ 11] for 16 tosses of a coin, to three decimals."
+        )
+    if not isinstance(answer["believed"], bool | np.bool_):
+        raise Wrong("'believed' should be True or False.")
     if answer["believed"]:
         raise Wrong("p is above 0.05: a coin does as well in one case of ten.")
     return "16 examples count, p = 0.105, and six points on a hundred examples are not believed."
@@ -82,8 +88,11 @@ def crossing_of(function: Callable) -> str:
         raise Wrong("right on two points; but levels need not be one apart, and the crossing may come later.")
     if not math.isclose(float(function([0.0, 0.5, 1.0, 1.5], [1.0, -1.0, 1.0, -1.0])), 0.25):
         raise Wrong("the curve +1, −1, +1, −1 first crosses at 0.25; you return a later crossing.")
-    if not math.isnan(float(function([0.0, 1.0], [-1.0, -2.0]))):
-        raise Wrong("a curve that starts below 0 has no crossing from positive to negative: return nan.")
-    if not math.isclose(float(function([0.0, 2.0], [2.0, 1.0])), 2.0):
+    if not all(math.isnan(float(function([0.0, 1.0], [gain, -2.0]))) for gain in (-1.0, 0.0)):
+        raise Wrong(
+            "a curve that starts at 0 or below has no crossing from positive to negative: return nan."
+        )
+    end = function([0.0, 2.0], [2.0, 1.0])
+    if end is None or not math.isclose(float(end), 2.0):
         raise Wrong("a curve that never falls below 0 should return the last level.")
     return "found by linear interpolation, also at the ends."

@@ -47,6 +47,8 @@ def merged_weight(merge: Callable) -> str:
         raise Wrong("that is the update alone: add it to the weight.")
     if torch.allclose(found, before + 8 / 6 * b @ a, atol=1e-5):
         raise Wrong("you divide by 6, the number of inputs; r is the number of rows of A.")
+    if torch.allclose(found, before + 8 / 4 * b @ a, atol=1e-5):
+        raise Wrong("you divide by 4, the number of rows of B; r is the number of rows of A.")
     if not torch.allclose(found, before + 4 * b @ a, atol=1e-5):
         raise Wrong("this is not W + (α/r) B A.")
     if not torch.equal(weight, before):

@@ -86,6 +86,8 @@ def warm_rate(rate: Callable) -> str:
             raise Wrong("the first step already has the full rate: there is no warm-up.")
         if step == 0 and found == 0:
             raise Wrong("the ramp starts at 0; it should start at base_rate, which is known to be safe.")
+        if step == 0 and math.isclose(found, 0.32):
+            raise Wrong("the ramp starts at a tenth of the full rate; here it should start at base_rate.")
         if step == 500 and found > 3.2:
             raise Wrong(f"after the warm-up the rate goes on rising, to {found:.3g}.")
         raise Wrong(f"at step {step} of {arguments} the rate is {found:.4g}; expected {right:.4g}.")

@@ -146,7 +146,7 @@ def one_dimension(
     axes[1].set(xlabel="$x$", ylabel="score, in nats", ylim=(-5, 17))
     axes[1].legend(loc="upper right")
     rounds = np.linspace(0, 1, paths.shape[1] + 1)[1:]
-    for part, (name, dash) in enumerate((("shift", "-"), ("|scale|", "--"))):
+    for part, (name, dash) in enumerate((("|shift|", "-"), ("|scale|", "--"))):
         axes[2].plot(
             rounds, np.abs(paths[..., part]).T, dash, color=list(COLOURS.values())[part], linewidth=1
         )

@@ -27,6 +27,7 @@ __all__ = [
     "adaptation_lab",
     "budget_panels",
     "distance_of_real",
+    "drawn_real",
     "looks_by_signal",
     "mean_line",
     "packed",
@@ -64,11 +65,19 @@ def table(rows: Mapping[str, Sequence[np.ndarray | None]], columns: Sequence[Any
     return "\n".join(lines)
 
 
+def drawn_real(target: Target) -> Float[Tensor, "n 1 h w"]:
+    """Return as many of the target's training images as it has for validation, drawn at random.
+
+    The first ones of an archive need not be typical: those of USPS have far more zeros than the others.
+    """
+    order = torch.randperm(len(target.images), generator=new_generator(0))
+    return target.images[order[: len(target.validation_budget())]]
+
+
 def distance_of_real(target: Target) -> float:
-    """Return the Fréchet distance of the target's first training images from its validation images."""
+    """Return the Fréchet distance of `drawn_real` images from the target's validation images."""
     reader = runs.load("adversarial_game/reader").load_into(lenet(image_size=16))
-    held_out = target.validation_budget().x
-    return frechet_distance(reader, held_out, target.images[: len(held_out)])
+    return frechet_distance(reader, target.validation_budget().x, drawn_real(target))
 
 
 def adaptation(runs: Mapping[Any, Sequence[Mapping[str, Any]]], floor: float) -> Figure:

@@ -64,6 +64,9 @@ def speedup_curves(
     ax.set(
         xscale="log", xlabel="global batch (examples)", ylabel="speed-up by a second process", ylim=(0, 2.3)
     )
+    sizes = sorted({size for curve in measured.values() for size in curve})
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.minorticks_off()
     ax.legend(fontsize=8, loc="lower right")
     return ax
 
