@@ -101,8 +101,9 @@ def test_grey_images_are_not_asked_to_be_resized():
         ValueError, match=r"received examples of shape \(1, 8, 8\).*Load them with channels=3"
     ):
         guards.has_shape(torch.zeros(2, 1, 8, 8), (3, 8, 8))
-    with pytest.raises(ValueError, match="Resize them"):
-        guards.has_shape(torch.zeros(2, 3, 9, 9), (3, 8, 8))
+    for shape in ((3, 8, 8), [3, 8, 8]):
+        with pytest.raises(ValueError, match="Resize them"):
+            guards.has_shape(torch.zeros(2, 3, 9, 9), shape)
 
 
 def test_a_guard_changes_nothing():

@@ -101,8 +101,8 @@ def has_shape(x: Tensor, shape: Sequence[int]) -> None:
     if tuple(x.shape[1:]) != tuple(shape):
         raise ValueError(
             f"received examples of shape {tuple(x.shape[1:])}; expected {tuple(shape)}. "
-            f"{'Resize them' if x.shape[1:2] == shape[:1] else f'Load them with channels={shape[0]}'}, or "
-            "build the network for this shape."
+            f"{'Resize them' if [*x.shape[1:2]] == [*shape[:1]] else f'Load them with channels={shape[0]}'}, "
+            "or build the network for this shape."
         )
 
 
