@@ -7,13 +7,16 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from torch import Tensor
 
 from tlutils.plotting import COLOURS, DASHES, interval_curves, percent_axis
 from tlutils.repeats import Interval
 
-__all__ = ["curves", "feature_lab", "thinned"]
+__all__ = ["curves", "feature_lab", "onto_plane", "thinned", "thinned_accuracy"]
 
 
 def curves(seen: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -69,6 +72,49 @@ def thinned(
     percent_axis(ax.yaxis)
     ax.legend()
     return figure
+
+
+def thinned_accuracy(results: Sequence[Mapping[str, Any]], share: float, trade_off: float) -> np.ndarray:
+    """Return the accuracy per seed on a test part in which the digits 5 to 9 weigh `share`.
+
+    Parameters
+    ----------
+    results
+        One dict per training: ``share``, ``trade_off``, and the ``confusion`` on the whole test part (true
+        class × predicted class, counts).
+    share
+        From 0 to 1. A network without a pull (`trade_off` 0) has seen no target and was trained once, as
+        share 1.
+    trade_off
+        That of the trainings asked for.
+    """
+    weight, wanted = np.repeat([1.0, share], 5), (share if trade_off else 1.0, trade_off)
+    found = [r["confusion"] for r in results if (r["share"], r["trade_off"]) == wanted]
+    return np.array([weight @ np.diag(t) / (weight @ np.sum(t, axis=1)) for t in found])
+
+
+def onto_plane(clouds: Sequence[Sequence[Tensor]], labels: Tensor, *, num_shown: int = 150) -> list[Any]:
+    """Bring the features of all looks into one plane, fitted once, on the source features of all looks.
+
+    Parameters
+    ----------
+    clouds
+        One pair per look: source features (n, d) and target features (m, d).
+    labels
+        Of the source examples, (n,); the same in every look.
+    num_shown
+        How many points of each cloud are returned, at most.
+
+    Returns
+    -------
+    list
+        Look → [source points, target points], each a list of [x, y], rounded to two digits.
+    """
+    pooled = torch.cat([source for source, _ in clouds]).numpy()
+    plane = LinearDiscriminantAnalysis(n_components=2).fit(pooled, labels.repeat(len(clouds)).numpy())
+    return [
+        [np.round(plane.transform(part[:num_shown].numpy()), 2).tolist() for part in look] for look in clouds
+    ]
 
 
 def _means(points: np.ndarray, labels: np.ndarray) -> dict[int, np.ndarray]:
