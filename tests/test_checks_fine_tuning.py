@@ -52,6 +52,7 @@ def by_depth(power=lambda depth: 2.0**depth, shift=0, turn=reversed):
         ("rates_by_depth", by_depth(lambda depth: 2 * depth or 1), "factor · depth"),
         ("rates_by_depth", by_depth(lambda _: 1), "the last should be"),
         ("softmax_floor", lambda _: "low", "one number"),
+        ("softmax_floor", lambda _: np.log(1 + 9 / np.e), "for 2 classes you have 1.4612"),
         ("softmax_floor", lambda _: 0.0, "floor of logits"),
         ("softmax_floor", np.log, "knows nothing"),
         ("softmax_floor", lambda c: np.log(np.e + c - 1), "still to be subtracted"),

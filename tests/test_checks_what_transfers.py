@@ -75,6 +75,7 @@ def test_transfer_gain_is_accepted():
         ((19872 + 195, 195), "counts the head"),
         ((19872 + 650, 195), "counts the head"),
         ((19872 + 16 * 64 * 48, 195), "two poolings"),
+        ((19872 - 7 * 16 * 25, 195), "all 8 channels"),
         ((5, 195), "three layers"),
     ],
 )

@@ -73,7 +73,10 @@ def rates_by_depth(answer: Any) -> str:
         raise Wrong(f"the last layer has {rates[-1]:g} and should have top itself: its depth is 0, not 1.")
     if np.allclose(rates, [top / (factor * depth or 1) for depth in (3, 2, 1, 0)]):
         raise Wrong("the rates fall like factor · depth; dividing again in each layer gives factor ** depth.")
-    raise Wrong(f"for top {top} and factor {factor} the rates are {rates}; the last should be {top}.")
+    raise Wrong(
+        f"for top {top} and factor {factor} the rates are {rates}; the last should be {top}, and each other "
+        f"one the next divided by {factor}."
+    )
 
 
 def softmax_floor(answer: Any) -> str:
@@ -95,8 +98,10 @@ def softmax_floor(answer: Any) -> str:
         raise Wrong("this is the floor in bits; nats are asked for, the natural logarithm.")
     if math.isclose(found[10], math.log(1 + 10 / math.e), rel_tol=1e-3):
         raise Wrong("of ten classes nine are wrong: count C − 1 of them.")
+    wrong = next(c for c in found if not math.isclose(found[c], right[c], rel_tol=1e-3))
     raise Wrong(
-        f"for 10 classes you have {found[10]:.4f}. Put a 1 at the true class, 0 elsewhere, and compute."
+        f"for {wrong} classes you have {found[wrong]:.4f}. Put a 1 at the true class, 0 elsewhere, and "
+        "compute."
     )
 
 

@@ -113,6 +113,8 @@ def what_is_carried(answer: Any) -> str:
         raise Wrong("the first number counts the head too; a new head is not carried.")
     if given[0] == carried + 16 * 64 * (8 * 8 - 4 * 4):
         raise Wrong("there are two poolings: 16×16 becomes 8×8 and then 4×4 before it is flattened.")
+    if given[0] == carried - 7 * 16 * 25:
+        raise Wrong("a filter of the second convolution sees all 8 channels: 16 · 8 · 25 weights.")
     raise Wrong(
         f"the head is right, but the backbone has not {given[0]} parameters. Add up its three layers."
     )

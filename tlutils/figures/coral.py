@@ -72,11 +72,12 @@ def pair_arrows(
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(6.4, 0.29 * len(names) + 0.9), sharey=True)
     rows = np.arange(len(names))[::-1]
+    arrow = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0}  # the tip is the value
     for ax, (title, (before, after)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         for row, start, end in zip(rows, before, after, strict=True):
             colour = COLOURS["blue"] if end >= start else COLOURS["vermilion"]
             ax.plot(start, row, "o", color=colour, fillstyle="none", markersize=5)
-            ax.annotate("", (end, row), (start, row), arrowprops={"arrowstyle": "-|>", "color": colour})
+            ax.annotate("", (end, row), (start, row), arrowprops=arrow | {"color": colour})
         ax.set_title(title, fontsize="medium")
         ax.set(xlabel=xlabel)
         ax.set_xlim(min(*before, *after) - 4, max(*before, *after) + 4)
