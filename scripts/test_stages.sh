@@ -8,7 +8,10 @@ failed=0
 
 # GPU tests are left out where there is no GPU; where CI is set a skip is a failure.
 marks="not site"
-python -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || marks="$marks and not gpu"
+python -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || {
+  marks="$marks and not gpu"
+  echo "There is no GPU here: the tests marked gpu are left out."
+}
 
 stage() {
   local name=$1 log started=$SECONDS verdict=ok

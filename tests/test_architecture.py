@@ -9,12 +9,13 @@ import pytest
 import tlutils
 
 PACKAGE = Path(tlutils.__file__).parent
-MODULES = sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("generative/*.py")])
+MODULES = sorted(path for kind in ("*.py", "generative/*.py", "guards/*.py") for path in PACKAGE.glob(kind))
 ROOT = PACKAGE.parent
 LEVELS = {
     "runtime": 0, "files": 0, "downloads": 0, "checkouts": 0, "catalogue": 0, "drawn": 0, "toys": 0,
     "cost_model": 0, "layer_table": 0, "claims": 0,
-    "extraction": 1, "guards": 1,
+    "extraction": 1,
+    "guards": 1, "guards.games": 1, "guards.networks": 1, "guards.samples": 1, "guards.settings": 1,
     "datasets": 1, "tabular": 1, "photographs": 1, "photo_samples": 1, "domains": 1,
     "augmentation": 0, "kernels": 1, "models": 1, "pretrained": 1,
     "metrics": 1, "transferability": 1, "provenance": 1,

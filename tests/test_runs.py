@@ -215,6 +215,15 @@ def test_an_accelerator_trains_and_a_laptop_replays(monkeypatch, device, expecte
     assert runs.is_live("a/b") is expected
 
 
+@pytest.mark.usefixtures("stored")
+def test_a_misspelt_chapter_in_the_environment_is_named(monkeypatch):
+    monkeypatch.setenv("TLUTILS_LIVE", "a/b, aa/b")
+    with pytest.warns(
+        UserWarning, match=r"asks for 'aa/b', and no chapter 'aa' has runs.*Did you mean \['a'"
+    ):
+        assert train_or_replay("a/b", train, Config()).is_live
+
+
 # -- stale -------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +266,84 @@ def test_damage_is_found_and_named(scratch, pattern, damage):
     path.write_bytes(content)
     with pytest.raises(RunError, match=r"'a/b' in .* is damaged .*make retrain RUN=a/b"):
         runs.load("a/b")
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("broken", [
+    {"provenance": {}}, {"provenance": None}, {"weights": None}, {"weights": 3},
+    {"provenance": {"config": {}, "code_digest": "", "environment": {"device": "cpu"}, "duration_s": None}},
+], ids=["no provenance", "null", "no weights", "a number", "a gap"])  # fmt: skip
+def test_a_record_with_gaps_is_damaged_and_mended_by_training(scratch, monkeypatch, broken):
+    path = scratch / "a/b.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | broken), encoding="utf-8")
+    with pytest.raises(RunError, match=r"'a/b' in .* is damaged .*make retrain RUN=a/b"):
+        train_or_replay("a/b", train, Config())
+
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    train_or_replay("a/b", train, Config(), live=True)
+    assert train_or_replay("a/b", train, Config()).metrics["curve"] == [1, 2]
+
+
+def test_a_mistake_in_the_name_of_a_data_set_does_not_cost_a_training():
+    with pytest.raises(ValueError, match="no data set 'mnst'.*mnist"):
+        train_or_replay("a/b", train, Config(), data=("mnst",), live=True)
+    assert CALLS == []
+
+
+def test_a_folder_that_cannot_be_written_is_noticed_before_the_training(scratch, monkeypatch):
+    (scratch / "taken").write_text("a file where the folder should be", encoding="utf-8")
+    monkeypatch.setenv("TLUTILS_RUNS", str(scratch / "taken"))
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    with pytest.raises(OSError, match="'a/b' could not be stored .* not trained.*TLUTILS_RUNS"):
+        train_or_replay("a/b", train, Config(), live=True)
+    assert CALLS == []
+
+
+def test_a_disk_that_fills_up_in_the_meantime_does_not_cost_the_result(scratch, monkeypatch):
+    write, disk = runs.write_atomically, SimpleNamespace(is_full=False)
+
+    def write_if_there_is_room(path, fill):
+        if disk.is_full:
+            raise OSError(28, "No space left on device")
+        write(path, fill)
+
+    def fill_the_disk(config):
+        disk.is_full = True
+        return train(config)
+
+    monkeypatch.setattr(runs, "write_atomically", write_if_there_is_room)
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    with pytest.warns(RuntimeWarning, match="'a/b' was trained but not stored in .*No space left"):
+        run = train_or_replay("a/b", fill_the_disk, Config(), live=True)
+    assert run.metrics["curve"] == [1, 2]
+    assert list(scratch.rglob("*")) == [scratch / "a"]
+
+
+@pytest.mark.parametrize("number", [28, 27, 13])
+def test_a_full_disk_during_a_training_is_said_with_the_way_out(number):
+    def train_until_the_disk_is_full(_):
+        raise OSError(number, "No space left on device", "sweeps/1.jsonl")
+
+    with pytest.raises(
+        OSError, match=r"training 'a/b' could not write .*No space left.*TLUTILS_CACHE"
+    ) as told:
+        train_or_replay("a/b", train_until_the_disk_is_full, Config(), live=True)
+    assert told.value.errno == number
+
+
+def test_another_error_of_the_system_is_left_as_it_is():
+    def train_on_nothing(_):
+        raise FileNotFoundError(2, "No such file", "photo.jpg")
+
+    with pytest.raises(FileNotFoundError, match=r"photo.jpg"):
+        train_or_replay("a/b", train_on_nothing, Config(), live=True)
+
+
+def test_a_metric_that_json_cannot_hold_does_not_cost_the_result(monkeypatch):
+    monkeypatch.setenv("TLUTILS_STORE", "1")
+    with pytest.warns(RuntimeWarning, match="not stored in .*Tensor is not JSON serializable.*numbers"):
+        run = train_or_replay("a/b", lambda _: Outcome({"loss": torch.ones(())}), Config(), live=True)
+    assert run.metrics["loss"] == 1
 
 
 @pytest.mark.usefixtures("stored")

@@ -92,7 +92,9 @@ def test_every_image_has_text(site):
     [(page, 360, "dark") for page in OPENED]
     # The pages of the API are one page with other docstrings: what is too wide shows in the narrow window,
     # and one of them shows the colours of the other scheme.
-    + [(page, 1600, "light") for page in OPENED if page not in API[1:]],
+    + [(page, 1600, "light") for page in OPENED if page not in API[1:]]
+    # Width and colours have nothing to do with each other; three pages show that it stays so.
+    + [(page, *other) for page in (PAGES[0], *CHAPTERS[:2]) for other in ((360, "light"), (1600, "dark"))],
 )
 def test_the_browser_finds_no_fault(browser, address, page, width, scheme):
     faults = site_checks.browser_faults(browser, f"{address}/{page}", width=width, scheme=scheme)
@@ -156,8 +158,9 @@ def test_the_colour_mode_can_be_switched(open_page):
     assert background() != before
 
 
-def test_a_page_is_printed_in_the_colours_of_paper(open_page):
-    page = open_page(PAGES[0], color_scheme="dark")
+@pytest.mark.parametrize("name", [PAGES[0], CHAPTERS[0]])
+def test_a_page_is_printed_in_the_colours_of_paper(open_page, name):
+    page = open_page(name, color_scheme="dark")
     theme = "() => document.documentElement.dataset.theme"
     assert page.evaluate(theme) == "dark"
 

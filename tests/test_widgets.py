@@ -51,6 +51,17 @@ def test_first_view_is_the_start_with_text_for_screen_readers():
     assert 'aria-live="polite"' in page
 
 
+def test_a_lab_without_a_description_says_its_values():
+    data, image = parse(static_lab(draw, shift=[0.0, 0.5], width=[1.0, 2.0]))
+    assert data["says"] == [
+        "shift 0, width 1",
+        "shift 0, width 2",
+        "shift 0.5, width 1",
+        "shift 0.5, width 2",
+    ]
+    assert image.group(1) == "shift 0, width 1"
+
+
 def test_a_description_cannot_end_the_script():
     page = static_lab(draw, describe, label="?", shift=[0.0, 1.0])
     assert page.count("</script>") == 2, "the two script elements of the lab and no more"

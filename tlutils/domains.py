@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tlutils import datasets
+from tlutils import datasets, guards
 from tlutils.runtime import new_generator
 
 __all__ = ["Domain", "DomainPair", "Labelled", "Target", "TestSet", "as_images", "digest_split"]
@@ -18,6 +18,7 @@ __all__ = ["Domain", "DomainPair", "Labelled", "Target", "TestSet", "as_images",
 
 def _check_examples(x: Tensor, y: Tensor, num_classes: int) -> None:
     """Raise ValueError or TypeError unless (x, y) are examples of `num_classes` classes."""
+    guards.are_examples(x, y, num_classes)
     if not (isinstance(x, Tensor) and x.is_floating_point()):
         raise TypeError(f"x is {getattr(x, 'dtype', type(x).__name__)}; expected a floating-point tensor")
     if y.dtype != torch.int64:
@@ -102,9 +103,11 @@ class Labelled:
         ValueError
             If `k` is below 1 or a class has fewer than `k` examples.
         """
+        guards.is_whole("k", k, 0)
         if k < 1:
             raise ValueError(f"k is {k}; expected at least 1 label per class (for none, use no training)")
         counts = self.class_counts()
+        guards.has_every_class(counts)
         if counts.min() < k:
             poorest = int(counts.argmin())
             raise ValueError(
@@ -121,7 +124,8 @@ class TestSet:
 
     The labels are kept in a closure rather than in an attribute: no attribute, iteration or index returns
     them, and `training.fit` refuses a `TestSet`. Python has no secrets, so this is a guard against
-    accidents, the kind by which target labels slip into training.
+    accidents, the kind by which target labels slip into training. It ends at `training.evaluate`, whose
+    result holds the labels for confusion matrices.
     """
 
     __test__ = False  # pytest: not a test class, in spite of its name
@@ -159,9 +163,9 @@ def as_images(images: np.ndarray, *, size: int, channels: int) -> Float[Tensor, 
     Raises
     ------
     TypeError
-        If `images` is not a uint8 array.
+        If `images` is not a uint8 array, or `size` no whole number.
     ValueError
-        If the shape is not (n, height, width, 1 or 3), or `channels` is not 1 or 3.
+        If `size` is below 1, the shape is not (n, height, width, 1 or 3), or `channels` is not 1 or 3.
 
     Examples
     --------
@@ -172,6 +176,7 @@ def as_images(images: np.ndarray, *, size: int, channels: int) -> Float[Tensor, 
         raise TypeError(f"images have dtype {images.dtype}; expected uint8 values 0 to 255")
     if images.ndim != 4 or images.shape[3] not in (1, 3):
         raise ValueError(f"images have shape {images.shape}; expected (n, height, width, 1 or 3)")
+    guards.is_whole("size", size, 1)
     if channels not in (1, 3):
         raise ValueError(f"channels is {channels}; expected 1 (grey) or 3 (colour)")
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
@@ -266,6 +271,7 @@ class Domain:
         """
         train, test = (datasets.load(name, split=split, **options) for split in ("train", "test"))
         chosen = torch.from_numpy(digest_split(train.images, validation_fraction))
+        guards.leaves_no_part_empty(name, chosen, validation_fraction)
         num_classes = len(train.class_names)
         x, y = as_images(train.images, size=size, channels=channels), torch.from_numpy(train.labels)
         test_x = as_images(test.images, size=size, channels=channels)
@@ -327,11 +333,14 @@ class DomainPair:
 
     Raises
     ------
+    TypeError
+        If one of them is no domain.
     ValueError
         If image shapes differ, or class sets differ although `is_same_task`.
     """
 
     def __init__(self, source: Domain, target: Domain, *, is_same_task: bool = True) -> None:
+        guards.are_domains(source, target)
         shapes = [tuple(domain.train.x.shape[1:]) for domain in (source, target)]
         if shapes[0] != shapes[1]:
             raise ValueError(

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import json
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
@@ -41,6 +43,9 @@ __all__ = [
     "round_to_half",
     "train_or_replay",
 ]
+
+
+FULL_OR_CLOSED = (errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EROFS)  # the disk or the folder, that is
 
 
 class RunError(RuntimeError):
@@ -121,6 +126,19 @@ def is_live(name: str = "all") -> bool:
     if asked is None:
         return best_device().type != "cpu"
     return asked == "all" or is_among(name, asked)
+
+
+def _warn_of_unknown_names(name: str) -> None:
+    """Warn if ``TLUTILS_LIVE`` asks for a chapter that has no runs: nothing would be trained for it."""
+    chapters = {run.split("/")[0] for run in [*available(), name]} | {"all", "none", ""}
+    for part in os.environ.get("TLUTILS_LIVE", "").split(","):
+        if (chapter := part.strip().split("/")[0]) not in chapters:
+            near = difflib.get_close_matches(chapter, chapters, n=3, cutoff=0.4)
+            warnings.warn(
+                f"TLUTILS_LIVE asks for {part.strip()!r}, and no chapter {chapter!r} has runs; nothing is "
+                f"trained for it. Did you mean {near or sorted(chapters - {''})}?",
+                stacklevel=3,
+            )
 
 
 def is_among(name: str, asked: str) -> bool:
@@ -226,6 +244,33 @@ def weight_files(record: Path) -> set[str]:
         return set()
 
 
+def _try_to_write(name: str) -> None:
+    """Raise OSError unless a run can be stored; say where, and what to do."""
+    place = (folder() / name).parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place) as probe:
+            probe.write(bytes(4096))
+    except OSError as error:
+        raise OSError(
+            f"{name!r} could not be stored in {folder()} ({error}), so it is not trained. Free space there, "
+            "or set TLUTILS_RUNS to a folder that can be written."
+        ) from error
+
+
+def _save_or_say(name: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
+    """Store a run; where that fails the training is not lost with it."""
+    try:
+        _save(name, outcome, provenance)
+    except (OSError, TypeError) as error:
+        warnings.warn(
+            f"{name!r} was trained but not stored in {folder()}: {error}. Its result is returned all the "
+            "same. Free space, or see to it that the metrics hold numbers, strings, lists and dicts alone.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
 def _to_half(name: str, tensor: Tensor) -> Tensor:
     """Return a contiguous half-precision copy on the CPU; refuse to change a value by it."""
     tensor = tensor.detach().cpu().contiguous()
@@ -292,9 +337,10 @@ def train_or_replay(
     result, once for runs that differ only in their seeds.
     """
     digest, settings = code_digest(train), asdict(config)
+    _warn_of_unknown_names(name)
     if is_live(name) if live is None else live:
         return _train(name, train, config, digest, data)
-    run = load(name)
+    run = _whole(name)
     if stale := _is_stale(run, digest, settings):
         message = f"the stored run {name!r} is stale: {stale} changed since. make retrain RUN={name}"
         if os.environ.get("CI"):
@@ -304,6 +350,23 @@ def train_or_replay(
         _smoke(train, config.quick(), digest)
     minutes = run.provenance["duration_s"] / 60
     print(f"replayed {name}: trained on {run.provenance['environment']['device']} in {minutes:.1f} min")
+    return run
+
+
+def _whole(name: str) -> Run:
+    """Load a stored run to be replayed; refuse a record that lacks a part of its provenance."""
+    try:
+        run = load(name)
+        record = run.provenance
+        device = record["environment"]["device"]
+        needed = (record["config"], record["code_digest"], record["duration_s"], device)
+        if None in needed:
+            raise ValueError("its record has gaps")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"the stored run {name!r} in {folder()} is damaged ({error!r}). Reinstall tlutils, or train it "
+            f"again with live=True (make retrain RUN={name})."
+        ) from error
     return run
 
 
@@ -361,8 +424,14 @@ def _train(
 ) -> Run:
     """Train a run, store it if the environment asks for that, and print it beside the stored one."""
     stored = None
-    with contextlib.suppress(RunError):  # missing or damaged: this training is the cure
+    # Missing or damaged, in whatever way: this training is the cure.
+    with contextlib.suppress(RunError, AttributeError, TypeError):
         stored = load(name)
+    # Before the training, so that a mistake in a name or a full disk does not cost its result.
+    checksums = {dataset: _data_digest(dataset) for dataset in data}
+    is_to_be_stored = bool(os.environ.get("TLUTILS_STORE"))
+    if is_to_be_stored:
+        _try_to_write(name)
     cpu_before, started = _cpu_seconds(), time.perf_counter()
     try:
         outcome = train(config)
@@ -372,20 +441,28 @@ def _train(
             "or a smaller network in its settings, freeze the backbone or checkpoint activations, restart "
             "the kernel to free what earlier cells hold, or replay the stored run with TLUTILS_LIVE=none."
         ) from error
+    except OSError as error:
+        if error.errno not in FULL_OR_CLOSED:
+            raise
+        raise OSError(
+            error.errno,
+            f"training {name!r} could not write what it has done so far ({error}). Free space, or set "
+            "TLUTILS_CACHE to a folder that can be written; what is written already is taken up again",
+        ) from error
     duration_s, cpu_after = time.perf_counter() - started, _cpu_seconds()
     provenance = {
         "name": name,
         "config": asdict(config),
         "code_digest": digest,
-        "data": {dataset: _data_digest(dataset) for dataset in data},
+        "data": checksums,
         "environment": environment(),
         "duration_s": round(duration_s, 1),
         "date": datetime.now(UTC).date().isoformat(),
     }
     if cpu_before is not None:
         provenance["cpu_s"] = round(cpu_after - cpu_before, 1)
-    if os.environ.get("TLUTILS_STORE"):
-        _save(name, outcome, provenance)
+    if is_to_be_stored:
+        _save_or_say(name, outcome, provenance)
     else:
         say_instead_of_stopping()
     # Copies on the CPU, as a replayed run has them: the network may be trained on.
@@ -393,7 +470,9 @@ def _train(
         which: {key: tensor.detach().cpu().clone() for key, tensor in model.state_dict().items()}
         for which, model in outcome.models.items()
     }
-    metrics = json.loads(json.dumps(outcome.metrics))  # the same types as a replayed run has
+    metrics = outcome.metrics
+    with contextlib.suppress(TypeError):  # the same types as a replayed run has, where JSON can hold them
+        metrics = json.loads(json.dumps(metrics))
     print(f"trained {name} in {provenance['duration_s'] / 60:.1f} min")
     for key, value in metrics.items():
         before = None if stored is None else stored.metrics.get(key)

@@ -76,7 +76,7 @@ class Evaluation:
     accuracy
         Share of right predictions, in [0, 1].
     predictions, labels
-        Class indices (n,), on the CPU.
+        Class indices (n,), on the CPU. Here the seal of a `TestSet` ends: do not train on these labels.
     probabilities
         Softmax of the logits (n, num_classes), on the CPU.
     confusion
@@ -161,6 +161,7 @@ def _forward(model: nn.Module, x: Tensor, num_classes: int) -> Tensor:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
+        guards.has_the_dtype_of(model, x)
         guards.has_size_and_channels(model, x)
         raise ValueError(
             f"the network cannot take examples of shape {tuple(x.shape[1:])}: {error}. "
@@ -211,6 +212,7 @@ class _Trainer:
             loss = compute_loss()
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
+        guards.is_finite_loss(loss, self.history.num_steps, self.optimizer.param_groups)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.scheduler.step()
@@ -408,10 +410,8 @@ def fit(
         Called with the model, the batch of source examples and a batch of these target examples, unlabelled.
     validation
         Examples on which the best weights are chosen. None: no looks, the last weights stay.
-    validate_every
-        Steps between two looks at `validation`; by default one epoch.
-    keep_best
-        End with the weights of the best look at `validation`; False: look, and keep the last weights.
+    validate_every, keep_best
+        Steps between two looks, by default one epoch; whether to end with the weights of the best look.
     patience
         Stop after so many looks without a better accuracy. None: never.
     seed
@@ -424,10 +424,8 @@ def fit(
         Steps between two writes of `checkpoint`.
     mixed_precision
         Compute in bfloat16 or float16 where the device gains by it (`runtime.autocast_dtype`).
-    device
-        Where to train; by default the best device of the machine.
-    progress
-        Show a progress bar.
+    device, progress
+        Where to train, by default on the best device of the machine; whether to show a progress bar.
 
     Returns
     -------
@@ -435,15 +433,13 @@ def fit(
 
     Raises
     ------
-    TypeError
-        If `train` is not `Labelled`, or a `TestSet` is passed to train or to choose on.
-    ValueError
-        If a number is out of range, a name is unknown, only one class is present, nothing is trainable, the
-        device is not there, the network does not fit the data, or the checkpoint is not this training's.
-    FloatingPointError
-        If the loss becomes NaN or infinite; says at which step.
-    MemoryError
-        If the device's memory does not suffice; says which batch size to try.
+    TypeError, ValueError
+        If an argument is of the wrong kind, such as a `TestSet` to train or to choose on.
+        If a number is out of range, a name is unknown, source and target do not fit, only one class is
+        present, nothing is trainable, the device is not there, the network does not fit the data, or the
+        checkpoint is not this training's.
+    FloatingPointError, MemoryError
+        The loss is no finite number (the weights are those of the step before); memory does not suffice.
     """
     _check_train(train, validation, batch_size=batch_size, num_steps=num_steps, learning_rate=learning_rate)
     if schedule not in SCHEDULES or optimizer not in ("adamw", "sgd"):
@@ -452,7 +448,11 @@ def fit(
         raise ValueError("loss_term and x_target go together: pass both or neither")
     guards.has_device(device)
     guards.is_momentum(momentum)
+    guards.are_settings(num_steps, batch_size, seed, patience, validate_every)
+    guards.are_files_and_looks(checkpoint, checkpoint_every, validation)
+    guards.are_target_examples(x_target, train.x)
     device = best_device() if device is None else torch.device(device)
+    guards.fits_in_memory(train.x, device)
     x, y = train.x.to(device), train.y.to(device)
     x_target = None if x_target is None else x_target.to(device)
     was_training = model.training

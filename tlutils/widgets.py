@@ -94,9 +94,9 @@ def _check_axes(axes: dict[str, Sequence[Any]], start: dict[str, Any]) -> None:
 
 def static_lab(
     draw: Callable[..., Figure],
-    describe: Callable[..., str],
+    describe: Callable[..., str] | None = None,
     *,
-    label: str,
+    label: str = "Move the sliders",
     start: dict[str, Any] | None = None,
     names: dict[str, str] | None = None,
     dpi: int = 100,
@@ -111,7 +111,7 @@ def static_lab(
     ValueError
         If there are not one or two axes, a start value is not on its axis, or the lab exceeds 400 kB.
     """
-    start, names = start or {}, names or {}
+    start, names, describe = start or {}, names or {}, describe or _say_values
     _check_axes(axes, start)
     combinations = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     frames = [base64.b64encode(_webp(draw(**values), dpi)).decode() for values in combinations]
@@ -132,19 +132,24 @@ def static_lab(
         controls="\n".join(controls),
         frames=data.replace("</", "<\\/"),  # a description must not end the script element
     )
-    if len(lab) > MAX_BYTES:
+    if (size := len(lab.encode())) > MAX_BYTES:
         raise ValueError(
-            f"the lab {label!r} takes {len(lab) / 1000:.0f} kB with its {len(frames)} frames; at most "
+            f"the lab {label!r} takes {size / 1000:.0f} kB with its {len(frames)} frames; at most "
             f"{MAX_BYTES // 1000} kB. Give it fewer values, a smaller figure or a lower dpi."
         )
     return lab
 
 
+def _say_values(**values: Any) -> str:
+    """Return the values in words, for a lab that has no description of its own."""
+    return ", ".join(f"{name} {_text(value)}" for name, value in values.items())
+
+
 def explore(
     draw: Callable[..., Figure],
-    describe: Callable[..., str],
+    describe: Callable[..., str] | None = None,
     *,
-    label: str,
+    label: str = "Move the sliders",
     start: dict[str, Any] | None = None,
     names: dict[str, str] | None = None,
     dpi: int = 100,
@@ -161,7 +166,7 @@ def explore(
         ``draw(**values)`` returns a matplotlib figure.
     describe
         ``describe(**values)`` says in a sentence what the figure shows at these values; shown below it, and
-        read aloud by screen readers.
+        read aloud by screen readers. By default the values are said.
     label
         The question that the lab answers.
     start
@@ -180,7 +185,7 @@ def explore(
     """
     from IPython.display import display
 
-    start, names = start or {}, names or {}
+    start, names, describe = start or {}, names or {}, describe or _say_values
     page = static_lab(draw, describe, label=label, start=start, names=names, dpi=dpi, **axes)
     bundle = {"text/html": page, "text/plain": f"[lab: {label}]"}
     widget = _live_widget(draw, describe, start, names, axes)

@@ -87,6 +87,7 @@ class _Match:
     def _step(self, player: int, loss: Tensor, name: str) -> float:
         """Take one optimiser step of player 0, the discriminator, or 1, the generator; return its loss."""
         value = loss.item()
+        guards.players_are_finite(self.game, name, value, self.history.num_rounds)
         if not math.isfinite(value):
             raise FloatingPointError(
                 f"the {name}'s loss is {value} in round {self.history.num_rounds}. Lower the learning "
@@ -106,6 +107,8 @@ class _Match:
         """Let the discriminator move once; return what the history keeps of it."""
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
             turn = self.game.discriminator_turn(batch, self.random)
+        guards.are_scores(turn.score_real)
+        guards.are_scores(turn.score_fake)
         value = self._step(0, turn.loss, "discriminator")
         self._finish(0)
         self.game.after_discriminator()
@@ -128,6 +131,7 @@ class _Match:
         gradient = nn.utils.get_total_norm(
             [p.grad for p in self.game.generator.parameters() if p.grad is not None]
         )
+        guards.gradient_is_finite(gradient, self.game.generator, self.dtype, self.history.num_rounds)
         self._finish(1)
         if self.averaged is not None:
             _follow(self.averaged, self.game.generator, self.average)
@@ -268,10 +272,13 @@ def fit_game(
     Raises
     ------
     ValueError
-        If a domain is empty or not finite, a number is out of range, the device is not there, or the
-        checkpoint is another's.
+        If a domain is empty or not finite, a number is out of range, the device is not there, the
+        checkpoint is another's, or the discriminator's scores come out of a sigmoid.
+    TypeError
+        If `y` holds no class indices.
     FloatingPointError
-        If a loss becomes NaN or infinite; says whose and in which round.
+        If a loss, the generator's gradient or a player's weights become NaN or infinite; says whose and in
+        which round.
     MemoryError
         If the device's memory does not suffice; says which batch size to try.
 
@@ -282,6 +289,9 @@ def fit_game(
     >>> fit_game(game, torch.randn(128, 2), num_rounds=3, device="cpu").num_rounds
     3
     """
+    guards.holds_examples("x", x)
+    guards.holds_examples("x_target", x_target)
+    guards.are_conditions(y)
     rates = learning_rate if isinstance(learning_rate, tuple) else (learning_rate, learning_rate)
     _check(x, y, x_target, num_rounds=num_rounds, batch_size=batch_size, discriminator_rate=rates[0],
            generator_rate=rates[1], watch_every=watch_every, checkpoint_every=checkpoint_every)  # fmt: skip
@@ -313,6 +323,7 @@ def fit_game(
         raise MemoryError(out_of_memory_advice(batch_size, device)) from error
     finally:
         game.train(was_training)
+    guards.players_are_finite(game, "", math.nan, num_rounds)
     if match.averaged is not None:
         game.generator.load_state_dict(match.averaged.state_dict())
     if checkpoint is not None:

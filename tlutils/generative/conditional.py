@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tlutils import guards
 from tlutils.generative.game import Batch, Game
 from tlutils.generative.networks import Critic, Generator, image_critic, image_generator
 from tlutils.runtime import seeded
@@ -33,7 +34,7 @@ def check_classes(y: Tensor | None, num_examples: int, num_classes: int) -> Int[
     ValueError
         If `y` is missing, has another length, or holds an index that is not a class.
     TypeError
-        If `y` does not hold integers.
+        If `y` is no tensor of torch.int64.
 
     Examples
     --------
@@ -45,6 +46,7 @@ def check_classes(y: Tensor | None, num_examples: int, num_classes: int) -> Int[
             "the class of each example is missing: a conditional network needs y, one class index per "
             "example. Pass y= to fit_game and to generate."
         )
+    guards.are_conditions(y)
     if y.is_floating_point() or y.dtype == torch.bool:
         raise TypeError(f"y has dtype {y.dtype}; expected class indices, torch.int64")
     if y.shape != (num_examples,):
@@ -85,6 +87,7 @@ class ConcatenationGenerator(Generator):
         self.num_classes = num_classes
 
     def forward(self, z: Float[Tensor, "n num_latent"], y: Int[Tensor, " n"]) -> Float[Tensor, "n ..."]:
+        guards.has_noise_length(z, self.num_latent)
         y = check_classes(y, len(z), self.num_classes)
         return self.layers(torch.cat([z, functional.one_hot(y, self.num_classes).to(z)], dim=1))
 
@@ -114,6 +117,7 @@ class EmbeddingGenerator(Generator):
         self.embedding = nn.Embedding(num_classes, num_latent)
 
     def forward(self, z: Float[Tensor, "n num_latent"], y: Int[Tensor, " n"]) -> Float[Tensor, "n ..."]:
+        guards.has_noise_length(z, self.num_latent)
         return self.layers(z * self.embedding(check_classes(y, len(z), self.num_classes)))
 
 
@@ -266,7 +270,7 @@ class ConditionalGame(Game):
     Raises
     ------
     ValueError
-        In training, if `y` is missing or holds an index that is not a class.
+        In training, if `y` is missing or holds an index that is not a class, or a player takes no classes.
 
     Source
     ------
@@ -274,10 +278,12 @@ class ConditionalGame(Game):
     """
 
     def fake(self, batch: Batch, random: torch.Generator) -> Tensor:
+        guards.is_told("the generator", self.generator, True)
         y = check_classes(batch.y, len(batch.x), self.generator.num_classes)
         return self.generator(self.generator.noise(len(batch.x), random).to(batch.x.device), y)
 
     def score(self, examples: Tensor, batch: Batch) -> Float[Tensor, " n"]:
+        guards.is_told("the discriminator", self.discriminator, True)
         return self.discriminator(examples, batch.y)
 
 

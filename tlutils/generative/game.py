@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from tlutils import guards
 from tlutils.generative.losses import (
     discriminator_loss,
     gradient_penalty,
@@ -81,16 +82,19 @@ class Game(nn.Module):
 
     def fake(self, batch: Batch, random: torch.Generator) -> Tensor:
         """Return as many generated examples as the batch has real ones."""
+        guards.is_told("the generator", self.generator, None)
         return self.generator(self.generator.noise(len(batch.x), random).to(batch.x.device))
 
     def score(self, examples: Tensor, batch: Batch) -> Float[Tensor, " n"]:  # noqa: ARG002
         """Return the discriminator's scores of examples that stand beside those of the batch."""
+        guards.is_told("the discriminator", self.discriminator, None)
         return self.discriminator(examples)
 
     def scores(self, batch: Batch, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the scores of real and of generated examples; gradients stop at the generated ones."""
         with torch.no_grad():
             fake = self.fake(batch, random)
+        guards.look_alike(batch.x, fake)
         return self.score(batch.x, batch), self.score(fake, batch)
 
     def discriminator_turn(self, batch: Batch, random: torch.Generator) -> Turn:
@@ -116,6 +120,8 @@ class WassersteinGame(Game):
     def discriminator_turn(self, batch: Batch, random: torch.Generator) -> Turn:
         with torch.no_grad():
             fake = self.fake(batch, random)
+        guards.is_told("the discriminator", self.discriminator, None)
+        guards.look_alike(batch.x, fake)
         real_score, fake_score = self.discriminator(batch.x), self.discriminator(fake)
         loss = -wasserstein_estimate(real_score, fake_score) + self.penalty(batch.x, fake, random)
         return Turn(loss, real_score, fake_score)
@@ -165,7 +171,7 @@ class PenaltyGame(WassersteinGame):
     ------
     ValueError
         If the critic has batch normalisation (the slope at one example would depend on the others) or
-        `weight` is negative.
+        `weight` is negative or not finite.
 
     Source
     ------
@@ -178,6 +184,7 @@ class PenaltyGame(WassersteinGame):
             raise ValueError(
                 "a gradient penalty needs a critic without batch normalisation: build it with norm='none'"
             )
+        guards.is_loss_weight("weight", weight)
         if weight < 0:
             raise ValueError(f"weight is {weight}; expected at least 0")
         self.weight = weight
@@ -217,7 +224,10 @@ def generate(
     Raises
     ------
     ValueError
-        If `num_examples` or `batch_size` is below 1, or `y` has another length.
+        If `num_examples` or `batch_size` is below 1, `y` has another length, or the generator is told classes
+        and takes none, or the other way round.
+    TypeError
+        If `y` holds no class indices.
 
     Examples
     --------
@@ -225,10 +235,12 @@ def generate(
     >>> generate(point_generator(), 3, seed=0).shape
     torch.Size([3, 2])
     """
+    guards.are_conditions(y)
     if num_examples < 1 or batch_size < 1:
         raise ValueError(f"got {num_examples=}, {batch_size=}; expected at least 1")
     if y is not None and len(y) != num_examples:
         raise ValueError(f"y has {len(y)} classes for {num_examples} examples; expected one each")
+    guards.is_told("the generator", generator, y)
     device = next(generator.parameters()).device
     noise = generator.noise(num_examples, new_generator(seed))
     inputs = [noise] if y is None else [noise, y]

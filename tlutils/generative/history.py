@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tlutils import guards
+
 __all__ = ["AdversarialHistory", "Alarm", "swings"]
 
 # Why these numbers: see `AdversarialHistory.alarms`.
@@ -142,7 +144,8 @@ class AdversarialHistory:
         Raises
         ------
         ValueError
-            If there are fewer than 50 rounds in which both players moved at some time: too few to judge.
+            If there are fewer than 50 rounds in which both players moved at some time: too few to judge;
+            or if a curve holds NaN.
 
         Notes
         -----
@@ -160,6 +163,7 @@ class AdversarialHistory:
         >>> [alarm.name for alarm in sure.alarms()]
         ['discriminator too strong']
         """
+        guards.curves_are_finite(self)
         right, gradient = _numbers(self.share_right), _numbers(self.generator_gradient)
         if min(len(right), len(gradient)) < 50:
             raise ValueError(

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from tlutils import guards
+
 __all__ = [
     "discriminator_loss",
     "gradient_penalty",
@@ -137,7 +139,7 @@ def gradient_penalty(
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, there is no example, or one holds NaN or infinite values.
     RuntimeError
         If gradients are switched off (``torch.no_grad``): the penalty would be a constant.
 
@@ -155,6 +157,8 @@ def gradient_penalty(
         raise ValueError(
             f"got {tuple(real.shape)} real and {tuple(fake.shape)} generated examples; expected equal shapes"
         )
+    guards.holds_examples("real", real)
+    guards.holds_examples("fake", fake)
     if not torch.is_grad_enabled():
         raise RuntimeError(
             "gradient_penalty was called under torch.no_grad(): it needs the critic's gradient with respect "

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from tlutils import guards
 from tlutils.models import Classifier
 from tlutils.runtime import seeded
 
@@ -59,6 +60,7 @@ class Generator(nn.Module):
         return torch.randn(num_examples, self.num_latent, generator=random)
 
     def forward(self, z: Float[Tensor, "n num_latent"]) -> Float[Tensor, "n ..."]:
+        guards.has_noise_length(z, self.num_latent)
         return self.layers(z)
 
 
@@ -82,6 +84,7 @@ class Critic(Classifier):
     """
 
     def forward(self, x: Tensor) -> Float[Tensor, " n"]:
+        guards.network_takes("the critic", self.backbone, "the examples", x)
         return super().forward(x).squeeze(1)
 
 
@@ -106,6 +109,7 @@ class FromImage(nn.Module):
         self.shape = (channels, image_size, image_size)
 
     def forward(self, x: Tensor) -> Tensor:
+        guards.is_image_of(x, self.shape)
         if tuple(x.shape[1:]) != self.shape:
             raise ValueError(
                 f"the critic was built for images of shape {self.shape}, channels first, and got "
@@ -220,6 +224,7 @@ def image_generator(
     >>> image_generator(16)(torch.zeros(2, 64)).shape
     torch.Size([2, 1, 16, 16])
     """
+    guards.is_square_size(image_size)
     _check(channels, width, norm, NORMS)
     doublings = _num_doublings(image_size)
     start = image_size // 2**doublings
@@ -276,6 +281,7 @@ def image_critic(
     >>> critic(torch.zeros(2, 1, 16, 16)).shape, critic.features(torch.zeros(2, 1, 16, 16)).shape
     (torch.Size([2]), torch.Size([2, 1024]))
     """
+    guards.is_square_size(image_size)
     _check(channels, width, norm, CRITIC_NORMS)
     doublings = _num_doublings(image_size)
     widths = [channels, *(width * 2**k for k in range(doublings))]

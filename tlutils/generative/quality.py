@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from tlutils import guards
 from tlutils.extraction import extract_features
 from tlutils.models import Classifier
 
@@ -22,6 +23,8 @@ def _check_sets(real: Tensor, fake: Tensor, at_least: int) -> None:
         raise ValueError(
             f"got {len(real)} real and {len(fake)} generated examples; expected at least {at_least}"
         )
+    guards.holds_examples("real", real)
+    guards.holds_examples("fake", fake)
 
 
 def _layer(reader: Classifier, name: str, images: Tensor) -> Tensor:
@@ -83,6 +86,7 @@ def frechet_distance(
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     _check_sets(real, fake, at_least=2)
+    guards.reader_takes(reader, real)
     was_training = reader.training
     reader.eval()
     try:
@@ -91,6 +95,7 @@ def frechet_distance(
         for images, is_real in ((real, True), (fake, False)):
             for part in images.split(batch_size):
                 metric.update(part, real=is_real)
+        guards.features_are_finite(metric.metric_state)
         return float(metric.compute())
     finally:
         reader.train(was_training)
@@ -139,6 +144,7 @@ def precision_recall(
         raise ValueError(f"k is {k}; expected at least 1")
     _check_sets(real, fake, at_least=k + 1)
     features = [_layer(reader, "backbone", images) for images in (real, fake)]
+    guards.features_are_finite(features)
 
     def share_within(points: Tensor, members: Tensor) -> float:
         # The smallest distance of a member is that to itself, hence k + 1.
@@ -157,6 +163,7 @@ def class_shares(reader: Classifier, images: Float[Tensor, "n ..."]) -> Float[Te
     >>> class_shares(reader, torch.eye(3)[[0, 0, 0, 2]].reshape(4, 1, 1, 3)).tolist()
     [0.75, 0.0, 0.25]
     """
+    guards.holds_examples("images", images)
     logits = _layer(reader, "head", images)
     return torch.bincount(logits.argmax(dim=1), minlength=logits.shape[1]) / len(images)
 
@@ -175,6 +182,8 @@ def recognised(reader: Classifier, images: Float[Tensor, "n ..."], y: Int[Tensor
     >>> recognised(reader, torch.eye(3).reshape(3, 1, 1, 3), torch.tensor([0, 1, 1]))
     0.6666666865348816
     """
+    guards.holds_examples("images", images)
+    guards.reader_knows(reader, images, y)
     if len(images) != len(y):
         raise ValueError(f"got {len(images)} images and {len(y)} classes; expected one each")
     return (_layer(reader, "head", images).argmax(dim=1) == y).float().mean().item()

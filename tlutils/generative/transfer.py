@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tlutils import guards
 from tlutils.domains import Labelled
 from tlutils.feature_based import multi_kernel_mmd2
 from tlutils.generative.networks import Generator
@@ -94,7 +95,8 @@ def fit_encoder(
     Raises
     ------
     ValueError
-        If a number is out of range or the encoder's outputs are not as long as the noise.
+        If a number is out of range, the encoder's outputs are not as long as the noise, or the generator has
+        to be told classes.
 
     Source
     ------
@@ -109,6 +111,7 @@ def fit_encoder(
     """
     if num_steps < 1 or batch_size < 1 or not learning_rate > 0:
         raise ValueError(f"got {num_steps=}, {batch_size=}, {learning_rate=}; expected positive numbers")
+    guards.is_told("the generator", generator, None)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=learning_rate)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps)
     random, losses = new_generator(seed), []
@@ -230,6 +233,7 @@ def labelled_by(model: Classifier, x: Float[Tensor, "n ..."]) -> Labelled:
     >>> labelled_by(model, torch.tensor([[0.0, 5.0], [3.0, 1.0]])).y.tolist()
     [1, 0]
     """
+    guards.holds_examples("x", x)
     logits = _logits(model, x)
     return Labelled(x, logits.argmax(dim=1), logits.shape[1])
 
@@ -254,7 +258,7 @@ def information(model: nn.Module, x: Float[Tensor, "n ..."]) -> float:
     Raises
     ------
     ValueError
-        If there is no example.
+        If there is no example, or one holds NaN or infinite values.
 
     Source
     ------
@@ -269,6 +273,7 @@ def information(model: nn.Module, x: Float[Tensor, "n ..."]) -> float:
     """
     if len(x) == 0:
         raise ValueError("x is empty: expected at least one example to judge the model by")
+    guards.holds_examples("x", x)
     p = _logits(model, x).softmax(dim=1)
     entropy = torch.special.entr
     return float(entropy(p.mean(dim=0)).sum() - entropy(p).sum(dim=1).mean())

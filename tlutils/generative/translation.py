@@ -80,6 +80,7 @@ def image_translator(
     >>> image_translator(16, channels=(1, 3))(torch.zeros(2, 1, 16, 16)).shape
     torch.Size([2, 3, 16, 16])
     """
+    guards.is_square_size(image_size)
     if not 16 <= image_size <= 64 or image_size % 4:
         raise ValueError(f"image_size is {image_size}; expected a multiple of 4 from 16 to 64")
     if {*channels} - {1, 3} or width < 1 or num_blocks < 0:
@@ -127,6 +128,7 @@ def translate(
     """
     if len(x) == 0 or batch_size < 1:
         raise ValueError(f"got {len(x)} examples and {batch_size=}; expected at least 1 of each")
+    guards.network_takes("the translator", translator, "x", x)
     device = next((weight.device for weight in translator.parameters()), x.device)
     was_training = translator.training
     translator.eval()
@@ -182,6 +184,7 @@ class ImageBuffer(nn.Module):
     @torch.no_grad()
     def exchange(self, fake: Float[Tensor, "n ..."], random: torch.Generator) -> Float[Tensor, "n ..."]:
         """Return as many images as came in, some of them old ones, and keep the new ones in their place."""
+        guards.fits_buffer(fake, self.images)
         shown, filled = fake.clone(), int(self.num_filled)
         num_new = min(len(fake), len(self.images) - filled)
         self.images[filled : filled + num_new] = fake[:num_new]
@@ -273,6 +276,11 @@ class CycleGame(Game):
         }  # fmt: skip
         if min(self.weights.values()) < 0:
             raise ValueError(f"the weights of the losses are {self.weights}; expected none below 0")
+        guards.is_loss_weight("adversarial_target", adversarial_target)
+        guards.is_loss_weight("adversarial_source", adversarial_source)
+        guards.is_loss_weight("cycle", cycle)
+        guards.is_loss_weight("identity", identity)
+        guards.is_loss_weight("semantic", semantic)
         guards.not_all_zero("losses", self.weights)
         if semantic > 0 and reader is None:
             raise ValueError(
@@ -297,6 +305,7 @@ class CycleGame(Game):
         if batch.x_target is None:
             raise ValueError("there are no examples of the second domain: pass x_target to fit_game")
         G, F = self.generator["to_target"], self.generator["to_source"]
+        guards.domains_fit(self.generator, batch.x, batch.x_target)
         return {"target": G(batch.x), "source": F(batch.x_target)}
 
     def discriminator_turn(self, batch: Batch, random: torch.Generator) -> Turn:
@@ -307,6 +316,7 @@ class CycleGame(Game):
                 domain: self.buffers_of[domain].exchange(images, random) for domain, images in fake.items()
             }
         real = {"target": batch.x_target, "source": batch.x}
+        guards.critics_take(self.discriminator, real, fake)
         on_real = {domain: self.discriminator[domain](examples) for domain, examples in real.items()}
         on_fake = {domain: self.discriminator[domain](examples) for domain, examples in fake.items()}
         loss = sum(_off(on_real[domain], 1.0) + _off(on_fake[domain], 0.0) for domain in real) / 2
@@ -332,6 +342,7 @@ class CycleGame(Game):
                 )
             found["identity"] = functional.l1_loss(G(x_target), x_target) + functional.l1_loss(F(x), x)
         if self.weights["semantic"]:
+            guards.reader_reads(self.reader, fake)
             logits = self.reader(fake["target"])
             found["semantic"] = functional.cross_entropy(logits, check_classes(y, *logits.shape))
         return found

@@ -1,8 +1,4 @@
-"""Checks of what came in. They stop with a message or do nothing.
-
-They are called as statements by themselves, ``guards.name(...)``, and `provenance` leaves such statements out
-of a code digest: a check that passed has touched no number, so that a new one makes no stored run stale.
-"""
+"""Checks of networks, of what they take and give, of devices and files."""
 
 from __future__ import annotations
 
