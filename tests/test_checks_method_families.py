@@ -28,6 +28,7 @@ WRONG = [
     ("pull", lambda x, s, p: (sum(x) + p * s) / (len(x) + p), "divided by n"),
     ("pull", lambda x, s, p: np.mean(x) + p * s, "add up to 1"),
     ("pull", lambda x, s, p: (s + p * np.mean(x)) / (1 + p), "towards the source"),
+    ("pull", lambda x, s, p: (np.mean(x) - p * s) / (1 - p), "a sign is lost"),
     ("pull", lambda x, s, p: (1 - p) * np.mean(x) + p * s if p != 0.5 else (3 + 5) / 1.5, "not a share"),
     ("pull", lambda x, *_: np.mean(x), "expected 5.333"),
 ]  # fmt: skip

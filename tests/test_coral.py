@@ -11,8 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import fractional_matrix_power
+from sklearn.decomposition import PCA
 
 from tlutils.coral import coral_distance, coral_map, deep_coral_loss, gaussian_transport_map
+from tlutils.estimators import CoralTransformer
 from tlutils.runtime import new_generator
 
 SIZES = [(2, 2, 1), (3, 2, 1), (2, 3, 4), (3, 3, 2), (9, 7, 3), (5, 8, 20), (33, 12, 1), (40, 50, 6)]
@@ -134,6 +136,23 @@ class TestMaps:
         found = gaussian_transport_map(x, y, ridge=ridge)
         np.testing.assert_allclose(found, with_pot(x, y, ridge), atol=1e-6)
         assert torch.equal(found, found.T)
+
+    @pytest.mark.parametrize(("n", "d"), [(3, 1), (4, 2), (9, 3), (40, 6)])
+    def test_transport_moves_the_source_where_pot_moves_it(self, n, d):
+        """POT starts from the samples and divides by n, not n - 1: with n of each the map is the same."""
+        x, y = samples(n, n, d)
+        expected = ot.da.LinearTransport(reg=0.0).fit(Xs=x.numpy(), Xt=y.numpy()).transform(Xs=x.numpy())
+        found = (x - x.mean(dim=0)) @ gaussian_transport_map(x, y, ridge=0).T + y.mean(dim=0)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+    @pytest.mark.parametrize(("n", "m", "d"), [(3, 4, 1), (4, 3, 2), (9, 7, 3), (40, 50, 6)])
+    def test_coral_moves_the_source_where_scikit_learn_s_whitening_moves_it(self, n, m, d):
+        """Whiten by the source's principal components, and undo the whitening by the target's."""
+        x, y = (part.numpy() for part in samples(n, m, d))
+        source, target = (PCA(whiten=True, svd_solver="full").fit(part) for part in (x, y))
+        white = source.transform(x) @ source.components_
+        expected = target.inverse_transform(white @ target.components_.T)
+        np.testing.assert_allclose(CoralTransformer(y, ridge=0).fit_transform(x), expected, atol=1e-8)
 
     @pytest.mark.parametrize(("n", "m", "d"), [(4, 5, 3), (2, 3, 6)])
     def test_duplicated_rows(self, n, m, d):

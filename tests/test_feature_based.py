@@ -29,6 +29,8 @@ from tlutils.instance_based import density_ratio_weights, effective_sample_size
 from tlutils.runtime import best_device, new_generator
 
 E = math.exp
+# One example, one feature, more features than examples.
+ODD_SIZES = pytest.mark.parametrize(("n", "m", "d"), [(1, 1, 1), (1, 3, 2), (2, 1, 1), (3, 2, 5), (5, 8, 20)])
 # n unlike m, one feature, more features than examples.
 NULL_SIZES = pytest.mark.parametrize(("n", "m", "d"), [(8, 12, 2), (9, 6, 1), (7, 5, 15)])
 
@@ -120,6 +122,19 @@ class TestValues:
         single = [mmd2(x, y, bandwidth=bandwidth).item() for bandwidth in (0.3, 1.0, 5.0)]
         assert multi_kernel_mmd2(x, y, bandwidths=(0.3, 1.0, 5.0)).item() == pytest.approx(np.mean(single))
         assert multi_kernel_mmd2(x, y, bandwidths=(0.3,)).item() == pytest.approx(single[0])
+
+    @ODD_SIZES
+    @pytest.mark.parametrize("is_unbiased", [True, False])
+    def test_several_kernels_agree_with_scikit_learn(self, n, m, d, is_unbiased):
+        x, y = samples(n, m, d, seed=n + m + d)
+        if is_unbiased and min(n, m) < 2:
+            with pytest.raises(ValueError, match="has 1 examples; expected at least 2"):
+                multi_kernel_mmd2(x, y, bandwidths=[1.0])
+            return
+        for widths in ([0.7], [0.5, 2.0], [4.0, 0.3, 1.0]):
+            expected = np.mean([with_scikit_learn(x, y, width, is_unbiased) for width in widths])
+            found = multi_kernel_mmd2(x, y, bandwidths=widths, is_unbiased=is_unbiased).item()
+            assert found == pytest.approx(expected, abs=1e-12)
 
     def test_population_value_of_two_normal_distributions(self):
         # N(0, 1) against N(1, 1): 2 σ/√(σ² + 2) (1 − exp(−1/(2(σ² + 2)))); derived in the chapter.
@@ -447,6 +462,16 @@ class TestWitness:
         gap = witness(x, x, y, bandwidth=1.0).mean() - witness(y, x, y, bandwidth=1.0).mean()
         assert gap.item() == pytest.approx(mmd2(x, y, bandwidth=1.0, is_unbiased=False).item())
 
+    @ODD_SIZES
+    @pytest.mark.parametrize("num_points", [1, 4])
+    def test_agrees_with_scikit_learn(self, n, m, d, num_points):
+        x, y = samples(n, m, d, seed=n + m + d)
+        points, _ = samples(num_points, 1, d, seed=7)
+        for bandwidth in (0.5, 2.0):
+            found = witness(points, x, y, bandwidth=bandwidth)
+            expected = witness_by_scikit_learn(points, x, y, bandwidth)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
     def test_duplicated_rows(self):
         x, y = samples(4, 5, 2)
         x, y = torch.cat([x, x, y[:1]]), torch.cat([y, y[:2]])
@@ -472,6 +497,13 @@ class TestWitness:
 class TestMedianBandwidth:
     def test_by_hand(self):
         assert median_bandwidth(torch.tensor([[0.0], [1.0]]), torch.tensor([[5.0]])) == 4.0
+
+    @ODD_SIZES
+    @pytest.mark.parametrize("copies", [1, 3])
+    def test_agrees_with_scipy(self, n, m, d, copies):
+        x, y = (sample.repeat(copies, 1) for sample in samples(n, m, d, seed=n + m + d))
+        distances = pdist(torch.cat([x, y]))
+        assert median_bandwidth(x, y) == pytest.approx(np.median(distances[distances > 0]), rel=1e-12)
 
     def test_copies_set_no_scale(self):
         x = torch.tensor([[0.0], [0.0], [0.0]])

@@ -259,3 +259,19 @@ def test_bad_arguments():
         fit_grid(x, one, x, x, one, [(0.0, 2), (0.1, 2)], rng=rng)
     with pytest.raises(ValueError, match=r"y_valid has shape \(3, 1\)"):
         fit_grid(x, one, x, x, one[:3], [(0.0, 2)], rng=rng)
+
+
+def test_the_machine_alone_is_that_of_the_whole_procedure(monkeypatch):
+    x, y, x_new, y_new = shifted_problem(0)
+    parts = {"a/train": (x, y), "b/train": (x_new, None), "b/test": (x_new, y_new)}
+    monkeypatch.setattr(
+        shallow_dann.tabular,
+        "load",
+        lambda _, domain, split: SimpleNamespace(
+            x=parts[f"{domain}/{split}"][0], y=parts[f"{domain}/{split}"][1]
+        ),
+    )
+    whole = shallow_dann.published_case("a", "b", 3, strengths=(0.1,), max_epochs=1)["plain SVM"]
+    alone = shallow_dann.published_machine("a", "b", 3)
+    assert alone == {"setting": whole["setting"][0], "score": whole["score"]}
+    assert alone["score"] > 0.6

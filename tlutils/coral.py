@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from tlutils import guards
 from tlutils.kernels import check_samples, wide_type
 
 __all__ = ["coral_distance", "coral_map", "deep_coral_loss", "gaussian_transport_map"]
@@ -36,7 +37,7 @@ def coral_distance(
     ValueError
         If shapes or devices do not fit, a sample has fewer than two rows or is not finite.
     TypeError
-        If the samples are not floating-point numbers of one type.
+        If the samples are no tensors of floating-point numbers of one type.
 
     Notes
     -----
@@ -128,9 +129,9 @@ def coral_map(
     ------
     ValueError
         As in `coral_distance`; if `ridge` is negative or not finite; if it is 0 (or too small to count) and
-        the covariance of the source is singular.
+        the covariance of the source is singular; if a covariance overflows.
     TypeError
-        As in `coral_distance`.
+        As in `coral_distance`, or if `ridge` is no number.
 
     Notes
     -----
@@ -202,6 +203,7 @@ def gaussian_transport_map(
     target = _covariance(x_target.detach())
     target = target + ridge * torch.eye(len(target), dtype=target.dtype, device=target.device)
     values, vectors = torch.linalg.eigh(root @ target @ root)
+    guards.stays_in_range("product of both covariances", values)
     middle = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
     found = inverse_root @ middle @ inverse_root
     return ((found + found.T) / 2).to(x_source)
@@ -221,6 +223,7 @@ def _check(x_source: Tensor, x_target: Tensor, ridge: float | int = 0) -> None:
     for name, x in (("x_source", x_source), ("x_target", x_target)):
         if len(x) < 2:
             raise ValueError(f"{name} has 1 example; expected at least 2, since one example has no spread")
+    guards.is_real_number("ridge", ridge, "0 or positive, such as the mean variance of the features")
     if not 0 <= ridge < math.inf:
         raise ValueError(f"ridge is {ridge}; expected 0 or a positive number, such as the mean variance")
 
@@ -240,9 +243,10 @@ def _power(x: Float[Tensor, "n d"], ridge: float | int, exponent: float) -> Floa
     Raises
     ------
     ValueError
-        If the exponent is negative and the matrix is singular.
+        If the exponent is negative and the matrix is singular, or if it overflows.
     """
     values, vectors = torch.linalg.eigh(_covariance(x.detach()))
+    guards.stays_in_range("covariance of a sample", values)
     values = values.clamp(min=0) + ridge
     floor = len(values) * torch.finfo(values.dtype).eps * float(values.max())
     if exponent < 0 and float(values.min()) <= floor:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from tlutils import downloads, drawn
+from tlutils import downloads, drawn, guards
 from tlutils.catalogue import REGISTRY, DataFile, DatasetInfo, look_up
 from tlutils.downloads import DatasetError
 from tlutils.toys import ShiftedToy, make_shifted_toy
@@ -90,13 +90,14 @@ def describe(name: str) -> DatasetInfo:
     Raises
     ------
     ValueError
-        There is no data set of that name.
+        There is no data set of that name, or another module reads it, which the message names.
 
     Examples
     --------
     >>> describe("usps").class_names[3]
     '3'
     """
+    guards.is_read_as_images(name)
     return look_up(REGISTRY, name, "data set")
 
 

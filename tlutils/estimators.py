@@ -7,6 +7,7 @@ import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from tlutils import guards
 from tlutils.coral import coral_map
 
 __all__ = ["CoralTransformer"]
@@ -67,9 +68,13 @@ class CoralTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If the target has another number of features, or as in `tlutils.coral.coral_map`.
+            If the target is no table of finite numbers, has no row or another number of features, or as in
+            `tlutils.coral.coral_map`.
+        TypeError
+            If the target is sparse, or `ridge` is no number.
         """
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        guards.come_as_table("x_target", self.x_target, X.dtype)
         target = X if self.x_target is None else check_array(self.x_target, dtype=X.dtype)
         if target.shape[1] != X.shape[1]:
             raise ValueError(

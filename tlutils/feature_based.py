@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from tlutils import guards
 from tlutils.coral import coral_distance, coral_map, deep_coral_loss, gaussian_transport_map
 from tlutils.kernels import (
     BLOCK_SIZE,
@@ -90,10 +91,11 @@ def mmd2(
     Raises
     ------
     ValueError
-        If shapes or devices do not fit, a sample is too small or not finite, or `bandwidth` or `block_size`
-        is not positive.
+        If shapes or devices do not fit, a sample is too small or not finite, `bandwidth` or `block_size` is
+        not positive, or the samples lie more than about 1e153 bandwidths apart.
     TypeError
-        If the samples are not floating-point numbers of one type.
+        If the samples are no tensors of floating-point numbers of one type, `bandwidth` is no number, or
+        `block_size` is no whole number.
 
     Notes
     -----
@@ -173,6 +175,7 @@ def _estimate(
     """Check the arguments and estimate."""
     check_samples(2 if is_unbiased else 1, x_source=x_source, x_target=x_target)
     found = check_bandwidths(bandwidths)
+    guards.is_count("block_size", block_size)
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}; expected at least 1, such as {BLOCK_SIZE}")
     return KernelMmd2.apply(x_source, x_target, found, is_unbiased, block_size)
@@ -202,9 +205,10 @@ def median_bandwidth(
     Raises
     ------
     ValueError
-        If all distances are zero, `num_examples` is below 1, or the samples do not fit (as in `mmd2`).
+        If all distances are zero, one overflows, `num_examples` is below 1, or the samples do not fit (as in
+        `mmd2`).
     TypeError
-        As in `mmd2`.
+        As in `mmd2`, or if `num_examples` is no whole number.
 
     Notes
     -----
@@ -224,12 +228,14 @@ def median_bandwidth(
     4.0
     """
     check_samples(1, x_source=x_source, x_target=x_target)
+    guards.is_count("num_examples", num_examples)
     if num_examples < 1:
         raise ValueError(f"num_examples is {num_examples}; expected at least 1")
     chosen = [x.detach()[:: math.ceil(len(x) / num_examples)] for x in (x_source, x_target)]
     pooled = torch.cat(chosen)
     # Differences rather than matrix products: copies of an example are at distance zero exactly.
     distances = torch.pdist(pooled.to(wide_type(pooled.device)))
+    guards.have_distances(pooled, distances)
     distances = distances[distances > 0]
     if len(distances) == 0:
         raise ValueError(
@@ -285,6 +291,7 @@ def witness(
     """
     check_samples(1, x_source=x_source, x_target=x_target, points=points)
     (unit,) = check_bandwidths([bandwidth])
+    guards.is_count("block_size", block_size)
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}; expected at least 1, such as {BLOCK_SIZE}")
     z, x, y = centred([points, x_source, x_target], unit)
@@ -327,9 +334,9 @@ def mmd_test(
     Raises
     ------
     ValueError
-        As in `mmd2`, or if `num_permutations` is below 1.
+        As in `mmd2`, if `num_permutations` is below 1, or the generator is not on the CPU.
     TypeError
-        As in `mmd2`.
+        As in `mmd2`, or if `generator` is no generator or `num_permutations` no whole number.
 
     Notes
     -----
@@ -351,6 +358,8 @@ def mmd_test(
     """
     check_samples(2, x_source=x_source, x_target=x_target)
     (unit,) = check_bandwidths([bandwidth])
+    guards.is_count("num_permutations", num_permutations)
+    guards.is_generator(generator)
     if num_permutations < 1:
         raise ValueError(f"num_permutations is {num_permutations}; expected at least 1, better 999")
     n, m = len(x_source), len(x_target)

@@ -12,26 +12,33 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from tlutils import density_ratio
+from tlutils import guards
+from tlutils.density_ratio import domain_odds, fit_kliep, fit_ulsif, kernel_mean_matching
 from tlutils.feature_based import median_bandwidth
-from tlutils.kernels import check_bandwidths, check_samples
+from tlutils.kernels import BLOCK_SIZE, check_bandwidths, check_samples
 
 __all__ = [
     "METHODS",
     "SupportWarning",
     "TransferBoost",
     "density_ratio_weights",
+    "domain_odds",
     "effective_sample_size",
+    "fit_kliep",
+    "fit_ulsif",
+    "kernel_mean_matching",
     "tradaboost",
 ]
 
 SOLVERS = {
-    "kmm": density_ratio.kernel_mean_matching,
-    "kliep": density_ratio.fit_kliep,
-    "ulsif": density_ratio.fit_ulsif,
+    "kmm": kernel_mean_matching,
+    "kliep": fit_kliep,
+    "ulsif": fit_ulsif,
 }
 METHODS = ("classifier", *SOLVERS)
-MIN_COVERED = 0.01  # share of the target that must lie among source examples
+MIN_COVERED = 0.07  # share of the target that must lie among source examples
+USUAL_GAP = 0.99  # this quantile of the gaps between source examples lets no outlier set the scale
+FEW_ROWS = 10  # the gaps between fewer examples say little about where the next one may lie
 MAX_ERROR = 0.499  # a round of TrAdaBoost must do better than a coin
 MIN_ERROR = 1e-6
 
@@ -59,7 +66,7 @@ def effective_sample_size(weights: Float[Tensor, " n"]) -> float:
     ValueError
         If there is no weight, one is negative or not finite, or all are 0.
     TypeError
-        If the weights are not floating-point numbers.
+        If the weights are no tensor of floating-point numbers.
 
     Source
     ------
@@ -70,6 +77,7 @@ def effective_sample_size(weights: Float[Tensor, " n"]) -> float:
     >>> effective_sample_size(torch.tensor([1.0, 1.0, 2.0]))  # 4² / 6
     2.66...
     """
+    guards.comes_as_tensor("weights", weights)
     if not weights.is_floating_point():
         raise TypeError(f"weights hold {weights.dtype}; expected floating-point numbers: use .float()")
     if weights.ndim != 1 or len(weights) == 0:
@@ -137,13 +145,14 @@ def density_ratio_weights(
         If the method is unknown, an option is not positive or not one of its options, shapes or devices do
         not fit, a value is not finite, or all examples are equal.
     TypeError
-        If the samples are not floating-point numbers of one type.
+        If the samples are no tensors of floating-point numbers of one type, or an option is no number.
 
     Warns
     -----
     SupportWarning
-        If nearly all target examples lie farther from the source than its examples lie from each other, or
-        if every estimated weight is 0; equal weights are returned then.
+        If less than 7 % of the target examples lie as near to the source as 99 % of its examples lie to each
+        other, so that the effective sample size means nothing; or if every estimated weight is 0: then equal
+        weights are returned.
 
     Notes
     -----
@@ -169,13 +178,14 @@ def density_ratio_weights(
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(METHODS)}")
     _check_options(method, bandwidth=bandwidth, ridge=ridge, classifier=classifier)
+    bandwidth, ridge = (None if value is None else float(value) for value in (bandwidth, ridge))
     source, target = (x.detach().double().cpu() for x in (x_source, x_target))
     pooled = torch.cat([source, target])
     if (pooled == pooled[0]).all():
         raise ValueError(f"all {len(pooled)} examples are equal (zero variance); there is nothing to weigh")
     _check_support(source, target)
     if method == "classifier":
-        weights = density_ratio.domain_odds(source, target, 1.0 if ridge is None else ridge, classifier)
+        weights = domain_odds(source, target, 1.0 if ridge is None else ridge, classifier)
     else:
         unit, centre = median_bandwidth(source, target), pooled.mean(dim=0)
         solve = SOLVERS[method]
@@ -196,12 +206,14 @@ def density_ratio_weights(
 
 
 def _check_options(method: str, **options: object) -> None:
-    """Raise ValueError for an option that `method` does not have, or that is not positive."""
+    """Raise for an option that `method` does not have, or that is no number or not positive."""
     allowed = {"classifier": ("ridge", "classifier"), "kmm": ("bandwidth", "ridge"), "kliep": ("bandwidth",),
                "ulsif": ("bandwidth", "ridge")}[method]  # fmt: skip
     for name, value in options.items():
         if value is not None and name not in allowed:
             raise ValueError(f"method {method!r} has no option {name!r}; it takes {' and '.join(allowed)}")
+        if value is not None and name != "classifier":
+            guards.is_real_number(name, value, "positive, or None for the default")
     if options["bandwidth"] is not None:
         check_bandwidths([options["bandwidth"]])
     if options["ridge"] is not None and not 0 < options["ridge"] < math.inf:
@@ -209,21 +221,36 @@ def _check_options(method: str, **options: object) -> None:
 
 
 def _check_support(source: Tensor, target: Tensor) -> None:
-    """Warn if hardly any target example lies as near to a source example as these lie to each other."""
-    source = source.unique(dim=0)  # a copy would be its own nearest neighbour
-    if len(source) < 2:
-        return
-    within = torch.cdist(source, source).fill_diagonal_(math.inf).amin(dim=1).max()
-    across = torch.cdist(target, source).amin(dim=1)
-    covered = float((across <= within).double().mean())
+    """Warn if hardly any target example lies as near to a source example as these lie to each other.
+
+    Among fewer than FEW_ROWS source examples the yardstick is three times their widest gap: with their widest
+    gap alone, equal samples of two or three examples would set off a false alarm in a case out of five.
+    """
+    # A copy would be its own nearest neighbour, and a common offset would cost the distances digits.
+    source, target = (x - source.median(dim=0).values for x in (source.unique(dim=0), target))
+    if len(source) == 1:
+        is_covered = (target == source).all(dim=1)
+    else:
+        gaps = _distances_to(source, source, 2)
+        few = len(source) < FEW_ROWS
+        within = 3 * gaps.max() if few else gaps.quantile(USUAL_GAP, interpolation="lower")
+        is_covered = _distances_to(source, target, 1) <= within
+    covered = float(is_covered.double().mean())
     if covered < MIN_COVERED:
         warnings.warn(
             f"only {100 * covered:.0f} % of the target examples lie among the source examples: the supports "
-            "look disjoint. Where the source has no examples, no weights can replace them; a model weighted "
-            "so has never seen what it will be asked. Collect labels there, or align features instead",
+            "look disjoint. Where the source has no examples, no weights can replace them, and the effective "
+            "sample size does not show it; a model weighted so has never seen what it will be asked. Collect "
+            "labels there, or align features instead",
             SupportWarning,
             stacklevel=3,
         )
+
+
+def _distances_to(source: Tensor, x: Tensor, rank: int) -> Tensor:
+    """Return how far the source example lies that is the nearest, or the `rank`-th nearest, to each row."""
+    nearest = [torch.cdist(rows, source).topk(rank, largest=False).values for rows in x.split(BLOCK_SIZE)]
+    return torch.cat(nearest)[:, -1]
 
 
 class TransferBoost(NamedTuple):
@@ -245,7 +272,11 @@ class TransferBoost(NamedTuple):
     source_weights: Float[np.ndarray, "num_rounds n_source"]
 
     def predict(self, x: Any) -> Int[np.ndarray, " n"]:
-        """Return class 0 or 1 for each row, by the weighted vote of the second half of the rounds."""
+        """Return class 0 or 1 for each row, by the weighted vote of the second half of the rounds.
+
+        Takes what `tradaboost` takes: arrays, sparse matrices of SciPy, or tensors of any type on any device.
+        """
+        x = _as_features(x)
         later = range(len(self.betas) // 2, len(self.betas))
         votes = [-math.log(self.betas[i]) * (self.estimators[i].predict(x) - 0.5) for i in later]
         return (np.sum(votes, axis=0) >= 0).astype(np.int64)
@@ -283,8 +314,8 @@ def tradaboost(
 
     Returns
     -------
-    The classifiers and their vote, `.predict(x)`, in NumPy. It hands `x` to the classifiers as it is; those
-    of scikit-learn take arrays, sparse matrices and tensors on the CPU.
+    The classifiers and their vote, `.predict(x)`, in NumPy. It takes what `x_target` may be, and hands it to
+    the classifiers in the form in which they were trained.
 
     Raises
     ------
@@ -299,7 +330,8 @@ def tradaboost(
     -----
     Weights of source examples only fall: what looked useless in the first rounds never comes back. An error
     of ½ or more, which the paper excludes, is taken as 0.499, and an error of 0 as 1e-6. The last ⌈N/2⌉
-    rounds vote.
+    rounds vote. The documentation of the library adapt gives β_t = ε / (1 - ε), as here; its code
+    (adapt/instance_based/_tradaboost.py) divides by 2 - ε.
 
     Source
     ------
@@ -344,8 +376,7 @@ def _as_arrays(domain: str, x: Any, y: Any) -> tuple[Any, np.ndarray]:
     """Return the rows of a domain, an array or a CSR matrix, and their labels; raise unless they fit."""
     from scipy.sparse import issparse
 
-    x, y = (_on_cpu(part) if isinstance(part, Tensor) else part for part in (x, y))
-    x, y = x.tocsr() if issparse(x) else np.asarray(x), np.asarray(y)
+    x, y = _as_features(x), np.asarray(_on_cpu(y) if isinstance(y, Tensor) else y)
     if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(
             f"x_{domain} has shape {x.shape}; expected one row per example and at least one feature (flatten "
@@ -370,6 +401,14 @@ def _as_arrays(domain: str, x: Any, y: Any) -> tuple[Any, np.ndarray]:
             "or label examples of the missing class"
         )
     return x, y
+
+
+def _as_features(x: Any) -> Any:
+    """Return rows of features as a classifier gets them: an array or a CSR matrix."""
+    from scipy.sparse import issparse
+
+    x = _on_cpu(x) if isinstance(x, Tensor) else x
+    return x.tocsr() if issparse(x) else np.asarray(x)
 
 
 def _on_cpu(x: Tensor) -> np.ndarray:

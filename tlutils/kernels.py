@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from tlutils import guards
+
 __all__ = [
     "BLOCK_SIZE",
     "KernelMmd2",
@@ -51,10 +53,11 @@ def check_samples(num_needed: int = 1, **samples: Tensor) -> None:
         If devices or numbers of features differ, a sample is no matrix, has fewer than `num_needed` rows, or
         a value is not finite.
     TypeError
-        If a sample does not hold floating-point numbers, or the types differ.
+        If a sample is no tensor or does not hold floating-point numbers, or the types differ.
     """
     first, x = next(iter(samples.items()))
     for name, other in samples.items():
+        guards.comes_as_tensor(name, other, "use CoralTransformer / WeightedClassifier, which take arrays")
         if other.device != x.device:
             raise ValueError(
                 f"{first} is on {x.device} and {name} on {other.device}; move one of them with .to(...)"
@@ -75,9 +78,12 @@ def check_bandwidths(bandwidths: Sequence[float | int]) -> tuple[float, ...]:
 
     Raises
     ------
+    TypeError
+        If they are no list of numbers.
     ValueError
         If there is none, or one is not positive and finite.
     """
+    guards.are_bandwidths(bandwidths)
     found = tuple(float(bandwidth) for bandwidth in bandwidths)
     if not found or not all(0 < bandwidth < math.inf for bandwidth in found):
         shown = found[0] if len(found) == 1 else [*found]
@@ -95,11 +101,17 @@ def centred(samples: Sequence[Tensor], unit: float) -> list[Tensor]:
 
     Squared distances come from ‖a‖² + ‖b‖² − 2a·b, which loses about ε·max‖a‖² to rounding. Only the
     differences of examples count, so that the mean may go; what remains decides the type.
+
+    Raises
+    ------
+    ValueError
+        If squared distances leave the range of the type, since `unit` is tiny beside them.
     """
     wide = wide_type(samples[0].device)
     centre = torch.cat([x.detach() for x in samples]).to(wide).mean(dim=0)
     exact = [(x.detach().to(wide) - centre) / unit for x in samples]
     largest = max(float(x.square().sum(dim=1).max()) for x in exact)
+    guards.can_be_squared(largest, wide)
     is_tame = largest * torch.finfo(torch.float32).eps < MAX_ERROR
     dtype = torch.float32 if is_tame and samples[0].dtype != torch.float64 else wide
     return [x.to(dtype) for x in exact]

@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from scipy import special
 from torch import Tensor
 
+from tlutils import guards
+
 __all__ = ["h_score", "leep", "log_evidence", "smallest_believable_gain"]
 
 MAX_STEPS = 100
@@ -17,6 +19,8 @@ TOLERANCE = 1e-9
 
 def _check(name: str, values: Tensor, labels: Tensor) -> None:
     """Raise unless `values` is a finite matrix of floats with one row per label, and labels start at 0."""
+    guards.comes_as_tensor(name, values)
+    guards.are_class_indices(labels, values, name)
     if values.ndim != 2 or labels.ndim != 1 or len(values) != len(labels):
         raise ValueError(
             f"{name} have shape {tuple(values.shape)} and labels {tuple(labels.shape)}; expected one row "
@@ -56,9 +60,10 @@ def leep(probabilities: Float[Tensor, "n num_source_classes"], labels: Int[Tenso
     Raises
     ------
     ValueError
-        If shapes do not fit, a row does not sum to 1, a value is not finite, or there is only one class.
+        If shapes or devices do not fit, a row does not sum to 1, a value is not finite, or there is only one
+        class.
     TypeError
-        If the probabilities are not floating-point numbers.
+        If the probabilities are no tensor of floating-point numbers, or the labels none of int64 or int32.
 
     Source
     ------
@@ -104,9 +109,9 @@ def h_score(features: Float[Tensor, "n num_features"], labels: Int[Tensor, " n"]
     Raises
     ------
     ValueError
-        If shapes do not fit, a value is not finite, there is only one class, or no feature varies.
+        If shapes or devices do not fit, a value is not finite, there is only one class, or no feature varies.
     TypeError
-        If the features are not floating-point numbers.
+        If the features are no tensor of floating-point numbers, or the labels none of int64 or int32.
 
     Notes
     -----
@@ -164,9 +169,10 @@ def log_evidence(features: Float[Tensor, "n num_features"], labels: Int[Tensor, 
     Raises
     ------
     ValueError
-        If shapes do not fit, a value is not finite, or there is only one class.
+        If shapes or devices do not fit, a value is not finite, there is only one class, or the features are
+        all 0 or too large.
     TypeError
-        If the features are not floating-point numbers.
+        If the features are no tensor of floating-point numbers, or the labels none of int64 or int32.
 
     Notes
     -----
@@ -186,6 +192,7 @@ def log_evidence(features: Float[Tensor, "n num_features"], labels: Int[Tensor, 
     True
     """
     _check("features", features, labels)
+    guards.not_only_zeros("features", features)
     u, s, _ = torch.linalg.svd(features.double(), full_matrices=False)
     values = [_evidence(u, s, (labels == c).double(), features.shape[1]) for c in labels.unique()]
     return sum(values) / len(values)
@@ -197,6 +204,7 @@ def _evidence(u: Tensor, s: Tensor, y: Tensor, num_features: int) -> float:
     outside = max(float(y.square().sum() - z.square().sum()), 0.0)  # what no weights can explain
     alpha, beta, best = 1.0, 1.0, -math.inf
     for _ in range(MAX_STEPS):
+        guards.is_positive_precision(alpha, beta)
         spread = alpha + beta * squares
         m_squared = float((beta * s * z / spread).square().sum())
         residual = float((alpha * z / spread).square().sum()) + outside

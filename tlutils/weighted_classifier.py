@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from tlutils import guards
 from tlutils.instance_based import density_ratio_weights, effective_sample_size
 
 __all__ = ["WeightedClassifier"]
@@ -75,10 +76,13 @@ class WeightedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` and `y` do not fit each other, `x_target` has another number of features, or as in
-            `density_ratio_weights`.
+            If `X` and `y` do not fit each other, `x_target` is no table of finite numbers, has no row or
+            another number of features, or as in `density_ratio_weights`.
+        TypeError
+            If `x_target` is sparse.
         """
         X, y = validate_data(self, X, y, dtype=np.float64)
+        guards.come_as_table("x_target", self.x_target, np.float64)
         check_classification_targets(y)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:

@@ -19,7 +19,9 @@ def risk_by_hand(answer: object) -> str:
     error, effective = (float(answer[key]) for key in ("target error", "effective sample size"))
     mistakes = {
         0.1: "0.10 is the error on the source; weight each kind by its share in the target.",
-        0.72: "you multiplied the shares of the target by the weights: the weights are already used then.",
+        1.0333: "you multiplied the shares of the target by the weights, which are in them already.",
+        0.3605: "you multiplied the shares of the target by the weights, which are in them already.",
+        0.3342: "each kind counts as often as it occurs in the source: 600, 300 and 100 times.",
     }
     for wrong, reason in mistakes.items():
         if math.isclose(error, wrong, abs_tol=1e-3):
@@ -57,6 +59,8 @@ def mend_the_ratio(ratio: Callable) -> str:
             "the target lies to the right of the source, and yet examples on the left get the larger "
             "weights: the ratio is upside down. Which column of `predict_proba` belongs to the target?"
         )
+    if math.isclose(found.mean(), 1, abs_tol=1e-9):
+        raise Wrong("the mean of your weights is exactly 1: do not normalise them, it hides their scale.")
     many = rng.normal(size=(20_000, 1))
     scale = float(np.mean(ratio(x_source, many)))
     if math.isclose(scale, 10, rel_tol=0.1):

@@ -74,6 +74,7 @@ def pull(pulled_mean: Callable) -> str:
             / (3 + strength): "the sum over the examples is divided by n in the loss.",
             3 + strength * source: "divide by 1 + λ: the weights must add up to 1.",
             (source + strength * 3) / (1 + strength): "the pull goes towards the source, not away from it.",
+            (3 - strength * source) / (1 - strength): "a sign is lost: m stands beside 1 + λ.",
             (1 - strength) * 3 + strength * source: "λ is not a share: it runs from 0 to infinity.",
         }
         for wrong, reason in mistakes.items():
