@@ -22,10 +22,42 @@ def test_every_variant_makes_and_judges_images(rule):
     assert has(critic, nn.MaxPool2d) == (rule == "pooling, copying")
     assert has(generator, nn.ConvTranspose2d) == (rule != "pooling, copying")
     assert has(critic, nn.LeakyReLU) == (rule != "ReLU in D")
+    assert has(generator, nn.LeakyReLU) == (rule == "leaky ReLU in G")
+    assert has(generator, nn.ReLU) == (rule != "leaky ReLU in G")
+    num_linear = [sum(isinstance(m, nn.Linear) for m in network.modules()) for network in (generator, critic)]
+    assert num_linear == ([2, 2] if rule == "dense layers" else [1, 1])
+
+
+def kinds(network):
+    return [type(m).__name__ for m in network.modules() if not [*m.children()]]
+
+
+def test_dense_layers_are_added_at_the_narrow_ends_and_nothing_else_differs():
+    added = ["Flatten", "Linear", "Unflatten", "BatchNorm2d"]
+    wide, plain = dcgan("dense layers", seed=2), dcgan(seed=2)
+    for network, reference, at, last in zip(wide, plain, (4, 6), ("ReLU", "LeakyReLU"), strict=True):
+        layers = kinds(reference)
+        assert kinds(network) == [*layers[:at], *added, last, *layers[at:]]
+        weights = {tuple(w.shape): w for w in network.parameters() if w.dim() > 1}
+        new = weights.pop((512, 512))
+        assert new.std().item() == pytest.approx(0.02, rel=0.02)
+        assert new.numel() > 4 * sum(w.numel() for w in reference.parameters())
+        assert all(torch.equal(weights[tuple(w.shape)], w) for w in reference.parameters() if w.dim() > 1)
+
+
+def test_with_a_leak_in_the_generator_nothing_else_differs():
+    leaky, plain = dcgan("leaky ReLU in G", seed=2), dcgan(seed=2)
+    assert kinds(leaky[0]) == ["LeakyReLU" if name == "ReLU" else name for name in kinds(plain[0])]
+    assert {m.negative_slope for m in leaky[0].modules() if isinstance(m, nn.LeakyReLU)} == {0.2}
+    assert str(leaky[1]) == str(plain[1])
+    for network, reference in zip(leaky, plain, strict=True):
+        assert all(
+            torch.equal(a, b) for a, b in zip(network.parameters(), reference.parameters(), strict=True)
+        )
 
 
 def test_the_same_seed_starts_alike():
-    for rule in ("pooling, copying", "PyTorch's start"):
+    for rule in ("pooling, copying", "dense layers", "PyTorch's start"):
         first, second = (dcgan(rule, width=4, seed=3)[0].state_dict() for _ in range(2))
         assert all(torch.equal(first[key], second[key]) for key in first)
 

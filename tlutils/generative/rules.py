@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import nn
@@ -17,6 +18,8 @@ RULES = (
     "no norm in D",
     "no norm at all",
     "pooling, copying",
+    "dense layers",
+    "leaky ReLU in G",
     "ReLU in D",
     "no tanh",
     "PyTorch's start",
@@ -50,6 +53,17 @@ def _copy_up(layer: nn.ConvTranspose2d) -> nn.Module:
     )
 
 
+def _dense(shape: tuple[int, int, int], activation: nn.Module) -> nn.Module:
+    """Return a hidden fully connected layer between features of a shape, normalised by channel.
+
+    >>> len(_dense((2, 4, 4), nn.ReLU())[1].weight)
+    32
+    """
+    size = math.prod(shape)
+    linear, norm = nn.Linear(size, size, bias=False), nn.BatchNorm2d(shape[0])
+    return dcgan_start(nn.Sequential(nn.Flatten(), linear, nn.Unflatten(1, shape), norm, activation))
+
+
 def dcgan(broken: str = "all the rules", *, width: int = 16, seed: int = 0) -> tuple[Generator, Critic]:
     """Return DCGAN's two networks for grey images of 16 × 16 pixels, with one of its rules broken.
 
@@ -58,8 +72,10 @@ def dcgan(broken: str = "all the rules", *, width: int = 16, seed: int = 0) -> t
     broken
         One of `RULES`: ``"no norm in G"``, ``"no norm in D"``, ``"no norm at all"`` leave out batch
         normalisation; ``"pooling, copying"`` has 3 × 3 convolutions with maximum pooling and with copied
-        pixels in place of strided ones; ``"ReLU in D"`` has no leak; ``"no tanh"`` gives unbounded pixels;
-        ``"PyTorch's start"`` draws the weights as PyTorch does by default.
+        pixels in place of strided ones; ``"dense layers"`` has a hidden fully connected layer where each
+        network is narrowest; ``"leaky ReLU in G"`` and ``"ReLU in D"`` give each the other's activation;
+        ``"no tanh"`` gives unbounded pixels; ``"PyTorch's start"`` draws the weights as PyTorch does by
+        default.
     width
         Channels next to the image.
     seed
@@ -80,6 +96,8 @@ def dcgan(broken: str = "all the rules", *, width: int = 16, seed: int = 0) -> t
     >>> generator, critic = dcgan("no norm at all")
     >>> any(isinstance(layer, nn.BatchNorm2d) for layer in [*generator.modules(), *critic.modules()])
     False
+    >>> sum(isinstance(layer, nn.Linear) for layer in dcgan("dense layers")[0].modules())
+    2
     """
     if broken not in RULES:
         raise ValueError(f"broken is {broken!r}; expected one of {RULES}")
@@ -90,6 +108,12 @@ def dcgan(broken: str = "all the rules", *, width: int = 16, seed: int = 0) -> t
         if broken == "pooling, copying":
             dcgan_start(swapped(generator, nn.ConvTranspose2d, _copy_up))
             dcgan_start(swapped(critic, nn.Conv2d, _pool_down))
+        elif broken == "dense layers":
+            shape = (2 * width, 4, 4)  # where both networks are narrowest
+            generator.layers.insert(4, _dense(shape, nn.ReLU()))
+            critic.backbone.down2.append(_dense(shape, nn.LeakyReLU(0.2)))
+        elif broken == "leaky ReLU in G":
+            swapped(generator, nn.ReLU, lambda _: nn.LeakyReLU(0.2))
         elif broken == "ReLU in D":
             swapped(critic, nn.LeakyReLU, lambda _: nn.ReLU())
         elif broken == "no tanh":
