@@ -63,12 +63,17 @@ def test_the_version_stands_twice_and_is_the_same():
 
 def test_every_module_has_an_api_page():
     modules = {path.stem for path in (ROOT / "tlutils").glob("*.py") if path.stem != "__init__"}
-    parts = {path.stem for path in (ROOT / "tlutils/generative").glob("*.py") if path.stem != "__init__"}
+    parts, guards = (
+        {path.stem for path in (ROOT / "tlutils" / folder).glob("*.py") if path.stem != "__init__"}
+        for folder in ("generative", "guards")
+    )
     toc = (ROOT / "_toc.yml").read_text("utf-8")
     listed = set(re.findall(r"book/api/(\w+)", toc)) - {"index"}
 
     pages = tuple(f"generative{part}" for part in ("", "_loop", "_measures", "_trials", "_transfer"))
-    assert listed == modules | {*pages}
+    assert listed == modules | {*pages, "guards"}
+    for part in guards:
+        assert f"automodule:: tlutils.guards.{part}\n" in (ROOT / "book/api/guards.md").read_text("utf-8")
     for part in parts:
         page = "".join((ROOT / f"book/api/{name}.md").read_text("utf-8") for name in pages)
         assert f"automodule:: tlutils.generative.{part}\n" in page
