@@ -88,11 +88,18 @@ async def execute(job: str, environment: dict[str, str]) -> list[str]:
             notebook, timeout=None, allow_errors=True, store_widget_state=False, resources=resources
         )
         await client.async_execute(env=os.environ | environment | {"TLUTILS_LIVE": job})
-    return [
+    outputs = [(cell, output) for cell in notebook.cells for output in cell.get("outputs", [])]
+    failed = [
         f"  cell {cell['id']} stopped: {output['ename']}: {output['evalue'][:200]}"
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
+        for cell, output in outputs
         if output["output_type"] == "error" and "raises-exception" not in cell.metadata.get("tags", [])
+    ]
+    return failed + [
+        f"  cell {cell['id']}: {line.strip()[:300]}"
+        for cell, output in outputs
+        if output["output_type"] == "stream" and output["name"] == "stderr"
+        for line in output["text"].splitlines()
+        if "was trained but not stored in" in line
     ]
 
 

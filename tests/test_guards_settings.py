@@ -1,6 +1,7 @@
 """Data, targets and settings that make no training are refused in a sentence, and nothing is lost."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,7 +72,9 @@ def test_a_loss_that_is_no_number_does_not_reach_the_weights():
         seen.append(model[1].weight.clone())
         return x * torch.nan if len(seen) == 5 else x
 
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 4 .*weights of the step before"):
+    with pytest.raises(
+        FloatingPointError, match="the loss is nan at step 4 .*step was not taken.*build the network anew"
+    ):
         fit(model, DATA, num_steps=9, batch_size=4, device="cpu", augment=spoil_the_fifth)
     assert torch.equal(model[1].weight, seen[4])
     assert not torch.equal(seen[4], seen[3])
@@ -138,25 +141,51 @@ def test_a_size_is_a_whole_number(size, error):
         as_images(np.zeros((2, 8, 8, 1), np.uint8), size=size, channels=1)
 
 
+def test_an_error_of_another_kind_is_not_laid_on_the_type():
+    """A network that casts for itself fails for the shape here, and its weights are float64."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(49, 3).double())
+    guards.has_the_dtype_of(model, X, RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    with pytest.raises(ValueError, match="computes in torch.float64"):
+        guards.has_the_dtype_of(model, X, RuntimeError("mat1 and mat2 must have the same dtype"))
+
+
+def test_a_sparse_target_and_a_narrow_seed_are_named():
+    with pytest.raises(TypeError, match="x_target is a sparse tensor; .*to_dense"):
+        guards.are_target_examples(X.to_sparse(), X)
+    with pytest.raises(TypeError, match=r"overflows where seeds are multiplied; pass int\(seed\)"):
+        guards.are_settings(1, 1, np.uint8(3), None, None)
+
+
+def test_a_generator_of_nan_stops_the_game():
+    with pytest.raises(FloatingPointError, match="it has diverged in its last step. Lower"):
+        guards.has_not_diverged(X * torch.nan)
+
+
+@pytest.mark.usefixtures("as_reader")
 def test_data_that_no_gpu_holds_are_refused_before_they_are_moved(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 10**9))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (900, 10**9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 300)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 200)
     with pytest.raises(MemoryError, match="12 training examples take .* and cuda has .* left.*size="):
         guards.fits_in_memory(X, torch.device("cuda"))
-    guards.fits_in_memory(X[:1, :, :4, :4], torch.device("cuda"))
+    assert X[:3].nbytes < 1000 < X[:4].nbytes, "what PyTorch keeps for reuse counts as free"
+    guards.fits_in_memory(X[:3], torch.device("cuda"))
+    there = SimpleNamespace(device=torch.device("cuda:0"), nbytes=10**12)
+    guards.fits_in_memory(there, torch.device("cuda"))  # is there already
 
 
 def test_float16_trains_with_its_loss_scaled(monkeypatch):
     """As on older GPUs; a CPU can compute so, too."""
     monkeypatch.setattr(training, "autocast_dtype", lambda _: torch.float16)
-    scales = []
-
-    def watch(x):
-        scales.append(x.dtype)
-        return x
-
-    history = fit(lenet(3, image_size=8), DATA, num_steps=60, device="cpu", augment=watch, learning_rate=3e-3)
+    scaled, scale = [], torch.amp.GradScaler.scale
+    monkeypatch.setattr(
+        torch.amp.GradScaler,
+        "scale",
+        lambda self, loss: scaled.append(self.is_enabled()) or scale(self, loss),
+    )
+    history = fit(lenet(3, image_size=8), DATA, num_steps=60, device="cpu", learning_rate=3e-3)
     assert history.train_loss[-1] < 0.7 * history.train_loss[0]
-    assert set(scales) == {torch.float32}
+    assert scaled == [True] * 60
 
 
 def test_a_path_is_a_checkpoint(tmp_path):

@@ -52,14 +52,14 @@ def test_first_view_is_the_start_with_text_for_screen_readers():
 
 
 def test_a_lab_without_a_description_says_its_values():
-    data, image = parse(static_lab(draw, shift=[0.0, 0.5], width=[1.0, 2.0]))
+    data, image = parse(static_lab(draw, names={"width": "σ"}, shift=[0.0, 0.5], width=[1.0, 2.0]))
     assert data["says"] == [
-        "shift 0, width 1",
-        "shift 0, width 2",
-        "shift 0.5, width 1",
-        "shift 0.5, width 2",
+        "shift 0, σ 1",
+        "shift 0, σ 2",
+        "shift 0.5, σ 1",
+        "shift 0.5, σ 2",
     ]
-    assert image.group(1) == "shift 0, width 1"
+    assert image.group(1) == "shift 0, σ 1"
 
 
 def test_a_description_cannot_end_the_script():

@@ -45,7 +45,12 @@ __all__ = [
 ]
 
 
-FULL_OR_CLOSED = (errno.ENOSPC, errno.EFBIG, errno.EACCES, errno.EROFS)  # the disk or the folder, that is
+FULL = (
+    errno.ENOSPC,
+    errno.EFBIG,
+    errno.EROFS,
+    getattr(errno, "EDQUOT", errno.ENOSPC),
+)  # met by writing alone
 
 
 class RunError(RuntimeError):
@@ -130,13 +135,17 @@ def is_live(name: str = "all") -> bool:
 
 def _warn_of_unknown_names(name: str) -> None:
     """Warn if ``TLUTILS_LIVE`` asks for a chapter that has no runs: nothing would be trained for it."""
-    chapters = {run.split("/")[0] for run in [*available(), name]} | {"all", "none", ""}
-    for part in os.environ.get("TLUTILS_LIVE", "").split(","):
-        if (chapter := part.strip().split("/")[0]) not in chapters:
-            near = difflib.get_close_matches(chapter, chapters, n=3, cutoff=0.4)
+    asked = os.environ.get("TLUTILS_LIVE", "")
+    if asked in ("", "all", "none"):
+        return
+    shipped = {path.name for path in (Path(__file__).parent / "stored_runs").iterdir()}
+    chapters = shipped | {run.split("/")[0] for run in [*available(), name]}
+    for part in filter(None, map(str.strip, asked.split(","))):
+        if (chapter := part.split("/")[0]) not in chapters:
+            near = difflib.get_close_matches(chapter, [*chapters, "all", "none"], n=3, cutoff=0.4)
             warnings.warn(
-                f"TLUTILS_LIVE asks for {part.strip()!r}, and no chapter {chapter!r} has runs; nothing is "
-                f"trained for it. Did you mean {near or sorted(chapters - {''})}?",
+                f"TLUTILS_LIVE asks for {part!r}, and no chapter {chapter!r} has runs; nothing is trained "
+                f"for it. Did you mean {near or sorted(chapters)}? ('all' and 'none' stand alone.)",
                 stacklevel=3,
             )
 
@@ -221,16 +230,17 @@ def _save(name: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
 
     path = folder() / f"{name}.json"
     old = weight_files(path)
-    files = {}
+    files, contents = {}, {}
     for which, model in outcome.models.items():
         tensors = {key: _to_half(key, tensor) for key, tensor in model.state_dict().items()}
         content = save_tensors(tensors)
         digest = hashlib.sha256(content).hexdigest()
         file = f"{path.stem}.{which}.{digest[:12]}.safetensors"
-        write_atomically(path.parent / file, lambda out, content=content: out.write(content))
-        files[which] = {"file": file, "sha256": digest}
+        contents[file], files[which] = content, {"file": file, "sha256": digest}
     record = {"provenance": provenance, "metrics": outcome.metrics, "weights": files}
-    text = json.dumps(record, indent=1, allow_nan=False)
+    text = json.dumps(record, indent=1, allow_nan=False)  # before anything is written: it may refuse
+    for file, content in contents.items():
+        write_atomically(path.parent / file, lambda out, content=content: out.write(content))
     write_atomically(path, lambda out: out.write(text.encode()))
     for file in old - {entry["file"] for entry in files.values()}:
         (path.parent / file).unlink(missing_ok=True)
@@ -259,10 +269,11 @@ def _try_to_write(name: str) -> None:
 
 
 def _save_or_say(name: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
-    """Store a run; where that fails the training is not lost with it."""
+    """Store a run; a full disk or a metric of another type does not cost its result (NaN does: a mistake)."""
     try:
         _save(name, outcome, provenance)
     except (OSError, TypeError) as error:
+        say_instead_of_stopping()
         warnings.warn(
             f"{name!r} was trained but not stored in {folder()}: {error}. Its result is returned all the "
             "same. Free space, or see to it that the metrics hold numbers, strings, lists and dicts alone.",
@@ -442,12 +453,12 @@ def _train(
             "the kernel to free what earlier cells hold, or replay the stored run with TLUTILS_LIVE=none."
         ) from error
     except OSError as error:
-        if error.errno not in FULL_OR_CLOSED:
+        if error.errno not in FULL:
             raise
         raise OSError(
             error.errno,
             f"training {name!r} could not write what it has done so far ({error}). Free space, or set "
-            "TLUTILS_CACHE to a folder that can be written; what is written already is taken up again",
+            "TLUTILS_CACHE to a folder that has some; cases of a sweep that are written are taken up again",
         ) from error
     duration_s, cpu_after = time.perf_counter() - started, _cpu_seconds()
     provenance = {

@@ -161,7 +161,7 @@ def _forward(model: nn.Module, x: Tensor, num_classes: int) -> Tensor:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        guards.has_the_dtype_of(model, x)
+        guards.has_the_dtype_of(model, x, error)
         guards.has_size_and_channels(model, x)
         raise ValueError(
             f"the network cannot take examples of shape {tuple(x.shape[1:])}: {error}. "
@@ -439,7 +439,7 @@ def fit(
         present, nothing is trainable, the device is not there, the network does not fit the data, or the
         checkpoint is not this training's.
     FloatingPointError, MemoryError
-        The loss is no finite number (the weights are those of the step before); memory does not suffice.
+        The loss is no finite number (that step is not taken); memory does not suffice.
     """
     _check_train(train, validation, batch_size=batch_size, num_steps=num_steps, learning_rate=learning_rate)
     if schedule not in SCHEDULES or optimizer not in ("adamw", "sgd"):

@@ -7,6 +7,7 @@ frames drawn beforehand and a few lines of script, which the static site takes. 
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import io
 import itertools
@@ -111,7 +112,8 @@ def static_lab(
     ValueError
         If there are not one or two axes, a start value is not on its axis, or the lab exceeds 400 kB.
     """
-    start, names, describe = start or {}, names or {}, describe or _say_values
+    start, names = start or {}, names or {}
+    describe = describe or functools.partial(_say_values, names)
     _check_axes(axes, start)
     combinations = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     frames = [base64.b64encode(_webp(draw(**values), dpi)).decode() for values in combinations]
@@ -140,9 +142,9 @@ def static_lab(
     return lab
 
 
-def _say_values(**values: Any) -> str:
+def _say_values(names: dict[str, str], /, **values: Any) -> str:
     """Return the values in words, for a lab that has no description of its own."""
-    return ", ".join(f"{name} {_text(value)}" for name, value in values.items())
+    return ", ".join(f"{names.get(name, name)} {_text(value)}" for name, value in values.items())
 
 
 def explore(
@@ -185,7 +187,8 @@ def explore(
     """
     from IPython.display import display
 
-    start, names, describe = start or {}, names or {}, describe or _say_values
+    start, names = start or {}, names or {}
+    describe = describe or functools.partial(_say_values, names)
     page = static_lab(draw, describe, label=label, start=start, names=names, dpi=dpi, **axes)
     bundle = {"text/html": page, "text/plain": f"[lab: {label}]"}
     widget = _live_widget(draw, describe, start, names, axes)

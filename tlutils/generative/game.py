@@ -121,6 +121,7 @@ class WassersteinGame(Game):
         with torch.no_grad():
             fake = self.fake(batch, random)
         guards.is_told("the discriminator", self.discriminator, None)
+        guards.has_not_diverged(fake)
         guards.look_alike(batch.x, fake)
         real_score, fake_score = self.discriminator(batch.x), self.discriminator(fake)
         loss = -wasserstein_estimate(real_score, fake_score) + self.penalty(batch.x, fake, random)

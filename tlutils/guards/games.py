@@ -439,7 +439,8 @@ def are_scores(scores: Tensor) -> None:
                 if name in BOUNDED:
                     raise ValueError(
                         f"the discriminator's scores come out of {name}; expected unbounded scores. The "
-                        "losses apply the sigmoid themselves, and a critic has none: leave it out."
+                        "losses apply the sigmoid themselves, and a critic has none: leave it out (losses of "
+                        "your own: take them with logits)."
                     )
                 if name in REARRANGING or (name in SHIFTING and len(before) == 1):
                     steps.extend(before)

@@ -19,6 +19,7 @@ __all__ = [
     "are_target_examples",
     "fits_in_memory",
     "has_every_class",
+    "has_not_diverged",
     "has_the_dtype_of",
     "is_finite_loss",
     "is_whole",
@@ -65,7 +66,7 @@ def are_examples(x: object, y: object, num_classes: object) -> None:
     if x.ndim == 3:
         raise ValueError(
             f"x has shape {tuple(x.shape)}; expected (n, channels, height, width) or (n, num_features). Grey "
-            "images get their one channel by x[:, None]"
+            "images get their one channel by x[:, None], signals a height of one by x[:, :, None]"
         )
 
 
@@ -148,6 +149,8 @@ def are_target_examples(x_target: object, x_source: Tensor) -> None:
             f"x_target is {getattr(x_target, 'dtype', type(x_target).__name__)}; expected unlabelled "
             "examples as a tensor of floating-point numbers, such as pair.target.images"
         )
+    if x_target.layout != torch.strided:
+        raise TypeError("x_target is a sparse tensor; expected a dense one: x_target.to_dense()")
     if len(x_target) == 0 or x_target.shape[1:] != x_source.shape[1:]:
         raise ValueError(
             f"x_target has shape {tuple(x_target.shape)}; expected at least one example of the source's "
@@ -179,6 +182,8 @@ def are_settings(
     is_whole("num_steps", num_steps, 1)
     is_whole("batch_size", batch_size, 1)
     is_whole("seed", seed, 0)
+    if getattr(seed, "itemsize", 8) < 8:
+        raise TypeError(f"seed is {seed!r}, which overflows where seeds are multiplied; pass int(seed)")
     for name, value in (("patience", patience), ("validate_every", validate_every)):
         if value is not None:
             is_whole(name, value, 1)
@@ -206,8 +211,8 @@ def are_files_and_looks(checkpoint: object, checkpoint_every: object, validation
         )
 
 
-def has_the_dtype_of(model: nn.Module, x: Tensor) -> None:
-    """Refuse examples of another floating-point type than the weights of the network.
+def has_the_dtype_of(model: nn.Module, x: Tensor, error: object = "dtype") -> None:
+    """Refuse examples of another floating-point type than the weights, if the network failed for a type.
 
     Raises
     ------
@@ -218,6 +223,8 @@ def has_the_dtype_of(model: nn.Module, x: Tensor) -> None:
     --------
     >>> has_the_dtype_of(nn.Linear(3, 2), torch.zeros(4, 3))
     """
+    if "type" not in str(error):  # a wrong shape, say, in a network that casts for itself
+        return
     for weights in [p for p in model.parameters() if p.is_floating_point() and p.dtype != x.dtype][:1]:
         raise ValueError(
             f"the examples are {x.dtype} and the network computes in {weights.dtype}; pass "
@@ -231,7 +238,7 @@ def is_finite_loss(loss: Tensor, step: int, groups: Sequence[Mapping[str, Any]])
     Raises
     ------
     FloatingPointError
-        Says at which step, and what to try; the weights are those of the step before.
+        Says at which step, and what to try; the weights, not the batch statistics, are as before the step.
 
     Examples
     --------
@@ -241,7 +248,8 @@ def is_finite_loss(loss: Tensor, step: int, groups: Sequence[Mapping[str, Any]])
         raise FloatingPointError(
             f"the loss is {loss.item()} at step {step} (learning rates "
             f"{[group['lr'] for group in groups]}). Lower the learning rate, check the inputs for extreme "
-            "values, or pass mixed_precision=False. The network keeps the weights of the step before."
+            "values, or pass mixed_precision=False. The step was not taken; but batch normalisation has "
+            "seen this batch, and the step before may have spoilt the weights: build the network anew."
         )
 
 
@@ -257,9 +265,36 @@ def fits_in_memory(x: Tensor, device: torch.device) -> None:
     --------
     >>> fits_in_memory(torch.zeros(3), torch.device("cpu"))
     """
-    if device.type == "cuda" and x.device != device and x.nbytes > torch.cuda.mem_get_info(device)[0]:
-        raise MemoryError(
-            f"the {len(x)} training examples take {x.nbytes / 1e9:.2f} GB and {device} has "
-            f"{torch.cuda.mem_get_info(device)[0] / 1e9:.2f} GB left. Train on fewer or smaller images "
-            "(size=), free what earlier cells hold (restart the kernel), or pass device='cpu'."
+    if device.type != "cuda" or x.device.type == "cuda":
+        return
+    for free in [
+        # What PyTorch keeps of earlier cells for reuse is free, too.
+        torch.cuda.mem_get_info(device)[0]
+        + torch.cuda.memory_reserved(device)
+        - torch.cuda.memory_allocated(device)
+    ]:
+        if x.nbytes > free:
+            raise MemoryError(
+                f"the {len(x)} training examples take {x.nbytes / 1e9:.2f} GB and {device} has "
+                f"{free / 1e9:.2f} GB left. Train on fewer or smaller images (size=), free what earlier "
+                "cells hold (restart the kernel), or pass device='cpu'."
+            )
+
+
+def has_not_diverged(fake: Tensor) -> None:
+    """Stop a game whose generator makes NaN or infinite examples.
+
+    Raises
+    ------
+    FloatingPointError
+        Says what has happened, and what to try.
+
+    Examples
+    --------
+    >>> has_not_diverged(torch.zeros(1, 2))
+    """
+    if not torch.isfinite(fake).all():
+        raise FloatingPointError(
+            "the generator makes NaN or infinite examples: it has diverged in its last step. Lower its "
+            "learning rate, or pass mixed_precision=False."
         )
