@@ -211,7 +211,9 @@ def test_settings_are_those_of_lowest_reverse_risk(monkeypatch):
     assert all(part["predictions"].shape == (300,) for part in chosen.values())
 
 
-def test_a_row_of_the_published_table(monkeypatch):
+@pytest.fixture
+def y_new(monkeypatch):
+    """Let two small domains, "a" and "b", stand for reviews; return the labels of b's test part."""
     x, y, x_new, y_new = shifted_problem(0)
     parts = {"a/train": (x, y), "b/train": (x_new, None), "b/test": (x_new, y_new)}
     monkeypatch.setattr(
@@ -221,6 +223,10 @@ def test_a_row_of_the_published_table(monkeypatch):
             x=parts[f"{domain}/{split}"][0], y=parts[f"{domain}/{split}"][1]
         ),
     )
+    return y_new
+
+
+def test_a_row_of_the_published_table(monkeypatch, y_new):
     asked = {}
 
     def choose(*_: object, **more: object) -> dict:
@@ -261,16 +267,8 @@ def test_bad_arguments():
         fit_grid(x, one, x, x, one[:3], [(0.0, 2)], rng=rng)
 
 
-def test_the_machine_alone_is_that_of_the_whole_procedure(monkeypatch):
-    x, y, x_new, y_new = shifted_problem(0)
-    parts = {"a/train": (x, y), "b/train": (x_new, None), "b/test": (x_new, y_new)}
-    monkeypatch.setattr(
-        shallow_dann.tabular,
-        "load",
-        lambda _, domain, split: SimpleNamespace(
-            x=parts[f"{domain}/{split}"][0], y=parts[f"{domain}/{split}"][1]
-        ),
-    )
+@pytest.mark.usefixtures("y_new")
+def test_the_machine_alone_is_that_of_the_whole_procedure():
     whole = shallow_dann.published_case("a", "b", 3, strengths=(0.1,), max_epochs=1)["plain SVM"]
     alone = shallow_dann.published_machine("a", "b", 3)
     assert alone == {"setting": whole["setting"][0], "score": whole["score"]}
