@@ -330,8 +330,8 @@ def tradaboost(
     -----
     Weights of source examples only fall: what looked useless in the first rounds never comes back. An error
     of ½ or more, which the paper excludes, is taken as 0.499, and an error of 0 as 1e-6. The last ⌈N/2⌉
-    rounds vote. The documentation of the library adapt gives β_t = ε / (1 - ε), as here; its code
-    (adapt/instance_based/_tradaboost.py) divides by 2 - ε.
+    rounds vote. The documentation of the library adapt gives β_t = ε / (1 - ε), as here; its code divides by
+    2 - ε.
 
     Source
     ------
