@@ -221,7 +221,7 @@ def fit_distributed(
             raise ValueError(f"{name} is {value}; expected a positive number")
     guards.has_device(device)
     guards.is_momentum(momentum)
-    guards.is_count("warmup_steps", warmup_steps)
+    guards.is_whole("warmup_steps", warmup_steps, 0)
     guards.fits(model, train.x, train.num_classes)
     (rank, size), device = rank_and_size(), torch.device(device)
     model, x, y = model.to(device).train(), train.x.to(device), train.y.to(device)

@@ -303,7 +303,7 @@ def add_lora(model: nn.Module, layers: Sequence[str], *, rank: int, alpha: float
     """
     if isinstance(layers, str):
         raise TypeError(f"layers is the string {layers!r}; expected a list of names, [{layers!r}]")
-    guards.is_count("rank", rank)
+    guards.is_whole("rank", rank, 0)
     if rank < 1:
         raise ValueError(f"rank is {rank}; expected at least 1")
     generator, made = new_generator(seed), {}

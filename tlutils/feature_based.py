@@ -175,7 +175,7 @@ def _estimate(
     """Check the arguments and estimate."""
     check_samples(2 if is_unbiased else 1, x_source=x_source, x_target=x_target)
     found = check_bandwidths(bandwidths)
-    guards.is_count("block_size", block_size)
+    guards.is_whole("block_size", block_size, 0)
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}; expected at least 1, such as {BLOCK_SIZE}")
     return KernelMmd2.apply(x_source, x_target, found, is_unbiased, block_size)
@@ -228,7 +228,7 @@ def median_bandwidth(
     4.0
     """
     check_samples(1, x_source=x_source, x_target=x_target)
-    guards.is_count("num_examples", num_examples)
+    guards.is_whole("num_examples", num_examples, 0)
     if num_examples < 1:
         raise ValueError(f"num_examples is {num_examples}; expected at least 1")
     chosen = [x.detach()[:: math.ceil(len(x) / num_examples)] for x in (x_source, x_target)]
@@ -291,7 +291,7 @@ def witness(
     """
     check_samples(1, x_source=x_source, x_target=x_target, points=points)
     (unit,) = check_bandwidths([bandwidth])
-    guards.is_count("block_size", block_size)
+    guards.is_whole("block_size", block_size, 0)
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}; expected at least 1, such as {BLOCK_SIZE}")
     z, x, y = centred([points, x_source, x_target], unit)
@@ -358,7 +358,7 @@ def mmd_test(
     """
     check_samples(2, x_source=x_source, x_target=x_target)
     (unit,) = check_bandwidths([bandwidth])
-    guards.is_count("num_permutations", num_permutations)
+    guards.is_whole("num_permutations", num_permutations, 0)
     guards.is_generator(generator)
     if num_permutations < 1:
         raise ValueError(f"num_permutations is {num_permutations}; expected at least 1, better 999")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,6 @@ __all__ = [
     "has_size_and_channels",
     "has_width",
     "is_checkpoint",
-    "is_count",
     "is_file",
     "is_mapping",
     "is_momentum",
@@ -275,24 +273,6 @@ def is_momentum(momentum: float) -> None:
     """
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum is {momentum}; expected at least 0 and below 1")
-
-
-def is_count(name: str, value: int) -> None:
-    """Refuse a negative number, or a fraction, where something is counted.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Names it.
-
-    Examples
-    --------
-    >>> is_count("warmup_steps", 0)
-    """
-    if not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} is {value!r}; expected a whole number")
-    if value < 0:
-        raise ValueError(f"{name} is {value}; expected at least 0")
 
 
 def is_mapping(name: str, value: object) -> None:
