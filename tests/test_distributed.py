@@ -156,7 +156,8 @@ def test_numbers_out_of_range_are_refused(wrong):
 
 @pytest.mark.parametrize("wrong", [{"momentum": 1.0}, {"momentum": -0.1}, {"warmup_steps": -1}])
 def test_momentum_and_warm_up_have_their_range(wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is -?[01].*; expected (a whole number of )?at least 0"):
+    says = f"{next(iter(wrong))} is -?[01].*; expected (a whole number of )?at least 0"
+    with pytest.raises(ValueError, match=says):
         small_fit(models.lenet(3, image_size=8), **wrong)
 
 
