@@ -10,11 +10,14 @@ from torch import nn
 from torch.nn import functional
 
 from tlutils.generative import (
+    consistency_penalty,
     discriminator_loss,
     gradient_penalty,
     hinge_loss,
+    least_squares_loss,
     minimax_loss,
     non_saturating_loss,
+    soft_label_loss,
     wasserstein_estimate,
 )
 from tlutils.runtime import new_generator
@@ -54,6 +57,43 @@ class TestCrossEntropy:
         far = torch.tensor([1e4, -1e4])
         for loss in (minimax_loss(far), non_saturating_loss(far), discriminator_loss(far, far)):
             assert torch.isfinite(loss)
+
+
+    @given(scores, scores)
+    def test_hard_labels_are_the_discriminators_loss(self, real, fake):
+        hard = soft_label_loss(real, 1.0) + soft_label_loss(fake, 0.0)
+        assert torch.allclose(hard, discriminator_loss(real, fake))
+
+    @given(scores, st.floats(0, 1))
+    def test_a_soft_label_is_torchs_cross_entropy(self, score, label):
+        wanted = functional.binary_cross_entropy_with_logits(score, torch.full_like(score, label))
+        assert torch.allclose(soft_label_loss(score, label), wanted)
+
+    @pytest.mark.parametrize("label", [0.1, 0.5, 0.9])
+    def test_the_best_answer_to_a_soft_label_is_its_log_odds(self, label):
+        best = torch.tensor([math.log(label / (1 - label))], requires_grad=True)
+        (slope,) = torch.autograd.grad(soft_label_loss(best, label), best)
+        assert slope.item() == pytest.approx(0, abs=1e-6)
+
+
+class TestSquares:
+    def test_by_hand(self):
+        # (1 - 0)² = 1 and (4 - 0)² = 16; less 1: 0 and 9
+        score = torch.tensor([1.0, 4.0])
+        assert least_squares_loss(score, 0.0).item() == 8.5
+        assert least_squares_loss(score, 1.0).item() == 4.5
+
+    def test_its_best_critic_is_the_share_of_real_examples(self):
+        # three real and one generated example at one place: (s - 1)² three times, s² once, least at s = 3/4
+        score = torch.tensor(0.75, requires_grad=True)
+        loss = 3 * least_squares_loss(score.expand(3), 1.0) + least_squares_loss(score.expand(1), 0.0)
+        (slope,) = torch.autograd.grad(loss, score)
+        assert slope.item() == pytest.approx(0, abs=1e-6)
+
+    def test_a_push_that_changes_nothing_costs_nothing(self):
+        score = torch.tensor([1.0, -2.0])
+        assert consistency_penalty(score, score).item() == 0
+        assert consistency_penalty(score, score + torch.tensor([1.0, 3.0])).item() == 5.0  # (1 + 9) / 2
 
 
 class TestCritics:

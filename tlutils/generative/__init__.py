@@ -17,11 +17,14 @@ from tlutils.generative.critics import FixedPoints, HingeGame
 from tlutils.generative.game import Batch, ClippedGame, Game, PenaltyGame, Turn, WassersteinGame, generate
 from tlutils.generative.history import AdversarialHistory
 from tlutils.generative.losses import (
+    consistency_penalty,
     discriminator_loss,
     gradient_penalty,
     hinge_loss,
+    least_squares_loss,
     minimax_loss,
     non_saturating_loss,
+    soft_label_loss,
     wasserstein_estimate,
 )
 from tlutils.generative.mixtures import (
@@ -91,6 +94,7 @@ __all__ = [
     "class_shares",
     "conditional_critic",
     "conditional_generator",
+    "consistency_penalty",
     "discriminator_loss",
     "distance_of_points",
     "distance_on_a_line",
@@ -109,6 +113,7 @@ __all__ = [
     "information",
     "kernel_distance",
     "labelled_by",
+    "least_squares_loss",
     "minimax_loss",
     "mixture_density",
     "mixture_sample",
@@ -122,6 +127,7 @@ __all__ = [
     "recognised",
     "ring",
     "ring_centres",
+    "soft_label_loss",
     "translate",
     "transport_plan",
     "wasserstein_estimate",

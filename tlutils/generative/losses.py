@@ -12,11 +12,14 @@ from torch.nn import functional
 from tlutils import guards
 
 __all__ = [
+    "consistency_penalty",
     "discriminator_loss",
     "gradient_penalty",
     "hinge_loss",
+    "least_squares_loss",
     "minimax_loss",
     "non_saturating_loss",
+    "soft_label_loss",
     "wasserstein_estimate",
 ]
 
@@ -90,6 +93,70 @@ def hinge_loss(score_real: Float[Tensor, " n"], score_fake: Float[Tensor, " m"])
     0.25
     """
     return functional.relu(1 - score_real).mean() + functional.relu(1 + score_fake).mean()
+
+
+def soft_label_loss(score: Float[Tensor, " n"], label: float) -> Float[Tensor, ""]:
+    r"""Return the cross-entropy of scores with one label between 0 and 1 for all of them, in nats.
+
+    .. math:: \tfrac1n \sum_i \log(1 + e^{s_i}) - t s_i
+
+    With the labels 1 for real and 0 for generated examples, the sum of the two is `discriminator_loss`.
+
+    Parameters
+    ----------
+    score
+        Log-odds of "real".
+    label
+        The probability t of "real" that the discriminator should give, in [0, 1].
+
+    Source
+    ------
+    Salimans et al., "Improved techniques for training GANs", NeurIPS 2016.
+
+    Examples
+    --------
+    >>> round(soft_label_loss(torch.zeros(4), 0.9).item(), 4)  # undecided: log 2, whatever the label
+    0.6931
+    """
+    return (functional.softplus(score) - label * score).mean()
+
+
+def consistency_penalty(
+    score: Float[Tensor, " n"], score_pushed: Float[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    r"""Return the mean squared change of the discriminator's score when its examples are pushed a little.
+
+    .. math:: \tfrac1n \sum_i \bigl(s(x_i) - s(x_i + \epsilon_i)\bigr)^2
+
+    Source
+    ------
+    Zhang, Zhang, Odena, Lee, "Consistency regularization for generative adversarial networks", ICLR 2020.
+
+    Examples
+    --------
+    >>> consistency_penalty(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0])).item()
+    2.0
+    """
+    return (score - score_pushed).square().mean()
+
+
+def least_squares_loss(score: Float[Tensor, " n"], wanted: float) -> Float[Tensor, ""]:
+    r"""Return the mean squared distance of scores from the one that is wanted.
+
+    .. math:: \tfrac1n \sum_i (s_i - t)^2
+
+    The discriminator wants t = 1 for real and t = 0 for generated examples, the generator t = 1 for these.
+
+    Source
+    ------
+    Mao et al., "Least squares generative adversarial networks", ICCV 2017.
+
+    Examples
+    --------
+    >>> least_squares_loss(torch.tensor([1.0, 3.0]), 1.0).item()
+    2.0
+    """
+    return (score - wanted).square().mean()
 
 
 def wasserstein_estimate(

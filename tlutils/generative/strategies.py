@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tlutils.generative.game import Batch, Game, Turn
-from tlutils.generative.losses import minimax_loss
+from tlutils.generative.losses import consistency_penalty, minimax_loss, soft_label_loss
 
 __all__ = ["ConsistentGame", "MinimaxGame", "SoftLabelGame"]
 
@@ -51,7 +50,7 @@ class SoftLabelGame(Game):
     def discriminator_turn(self, batch: Batch, random: torch.Generator) -> Turn:
         turn = super().discriminator_turn(batch, random)
         scores = zip((turn.score_real, turn.score_fake), self.labels, strict=True)
-        return turn._replace(loss=sum((functional.softplus(s) - label * s).mean() for s, label in scores))
+        return turn._replace(loss=sum(soft_label_loss(score, label) for score, label in scores))
 
 
 class ConsistentGame(Game):
@@ -68,5 +67,5 @@ class ConsistentGame(Game):
     def discriminator_turn(self, batch: Batch, random: torch.Generator) -> Turn:
         turn = super().discriminator_turn(batch, random)
         pushed = batch.x + 0.1 * torch.randn(batch.x.shape, generator=random).to(batch.x)
-        change = turn.score_real - self.discriminator(pushed)
-        return turn._replace(loss=turn.loss + 10 * change.square().mean())
+        penalty = consistency_penalty(turn.score_real, self.discriminator(pushed))
+        return turn._replace(loss=turn.loss + 10 * penalty)

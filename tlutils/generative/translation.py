@@ -10,6 +10,7 @@ from torch.nn import functional
 from tlutils import guards
 from tlutils.generative.conditional import check_classes
 from tlutils.generative.game import Batch, Game, Turn
+from tlutils.generative.losses import least_squares_loss
 from tlutils.generative.networks import FromImage, ToImage, dcgan_start, down_block, up_block
 from tlutils.runtime import seeded
 
@@ -199,11 +200,6 @@ class ImageBuffer(nn.Module):
         return shown
 
 
-def _off(score: Tensor, wanted: float) -> Float[Tensor, ""]:
-    """Return the mean squared distance of scores from what is wanted: the least-squares GAN's loss."""
-    return (score - wanted).square().mean()
-
-
 class CycleGame(Game):
     r"""Two translators, two discriminators, and losses that tie what comes out to what went in.
 
@@ -319,8 +315,11 @@ class CycleGame(Game):
         guards.critics_take(self.discriminator, real, fake)
         on_real = {domain: self.discriminator[domain](examples) for domain, examples in real.items()}
         on_fake = {domain: self.discriminator[domain](examples) for domain, examples in fake.items()}
-        loss = sum(_off(on_real[domain], 1.0) + _off(on_fake[domain], 0.0) for domain in real) / 2
-        return Turn(loss, torch.cat([*on_real.values()]) - 0.5, torch.cat([*on_fake.values()]) - 0.5)
+        loss = sum(
+            least_squares_loss(on_real[domain], 1.0) + least_squares_loss(on_fake[domain], 0.0)
+            for domain in real
+        )
+        return Turn(loss / 2, torch.cat([*on_real.values()]) - 0.5, torch.cat([*on_fake.values()]) - 0.5)
 
     def losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Return the translators' losses by name, without their weights; those of weight 0 are left out."""
@@ -330,7 +329,7 @@ class CycleGame(Game):
         found = {}
         for domain, images in fake.items():
             if self.weights[f"adversarial_{domain}"]:
-                found[f"adversarial_{domain}"] = _off(self.discriminator[domain](images), 1.0)
+                found[f"adversarial_{domain}"] = least_squares_loss(self.discriminator[domain](images), 1.0)
         if self.weights["cycle"]:
             found["cycle"] = functional.l1_loss(F(fake["target"]), x)
             found["cycle"] = found["cycle"] + functional.l1_loss(G(fake["source"]), x_target)
