@@ -27,13 +27,11 @@ def small_pair(monkeypatch):
         return Domain(name, *(Labelled(*part, 10) for part in parts[:2]), TestSet(*parts[2], 10), names)
 
     pair = DomainPair(domain("source", 0), domain("target", 5))
-    monkeypatch.setattr(trials, "_pair", lambda: pair)
-    monkeypatch.setattr(trials, "paint", lambda seed, x: (x + 0.01 * seed).clamp(0, 1))
+    monkeypatch.setattr(trials, "_pair", lambda target="usps": pair)
+    monkeypatch.setattr(trials, "paint", lambda name, x: (x + 0.01 * int(name)).clamp(0, 1))
     trials.painted_digits.cache_clear()
-    trials._painted_by_all.cache_clear()
     yield pair
     trials.painted_digits.cache_clear()
-    trials._painted_by_all.cache_clear()
 
 
 def test_the_head_is_that_of_ridge_regression():
@@ -71,7 +69,7 @@ def test_thumbnails_are_standardised_by_the_target(small_pair):
 
 
 def test_painted_digits_keep_their_labels(small_pair):
-    train, held_out = trials.painted_digits(3, 20)
+    train, held_out = trials.painted_digits(("3",), 20)
     assert (len(train), len(held_out)) == (20, 60)
     assert torch.equal(train.y, small_pair.source.train.y[:20])
     assert torch.allclose(train.x, (small_pair.source.train.x[:20] + 0.03).clamp(0, 1))
@@ -80,40 +78,52 @@ def test_painted_digits_keep_their_labels(small_pair):
 @pytest.mark.usefixtures("small_pair")
 @pytest.mark.parametrize("digits", ["painted", "original", "both"])
 def test_a_trial_looks_ten_times_and_reads_in_the_end(digits):
-    found = trials.painted_trial(digits, moves=digits == "both", seed=0, num_steps=40)
+    case = {"digits": digits, "moves": digits == "both", "painters": ("0",), "seed": 0, "num_steps": 40}
+    found = trials.painted_trial(**case)
     assert [look["step"] for look in found["looks"]] == list(range(4, 41, 4))
     assert set(found["looks"][0]) == {"step", "held out", "information", "test"}
-    assert found == trials.painted_trial(digits, moves=digits == "both", seed=0, num_steps=40)
+    assert found == trials.painted_trial(**case)
     if digits == "painted":
         assert found["looks"][-1]["test"] > 0.9
 
 
 @pytest.mark.usefixtures("small_pair")
-def test_unknown_digits_are_named():
-    with pytest.raises(ValueError, match="'drawn'"):
-        trials.painted_trial("drawn", moves=False, seed=0, num_steps=2)
+def test_unknown_digits_a_negative_weight_and_no_painter_are_refused():
+    case = {"digits": "painted", "moves": False, "painters": ("0",), "seed": 0, "num_steps": 2}
+    for wrong, message in (
+        ({"digits": "drawn"}, "'drawn'"),
+        ({"painters": ()}, "at least one translator"),
+        ({"weight": -1.0}, "weight is -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            trials.painted_trial(**case | wrong)
 
 
-@pytest.mark.parametrize("painters", [trials.PAINTERS, (3, 1)])
+@pytest.mark.parametrize("painters", [("0", "1", "2", "3", "4"), ("3", "1")])
 def test_the_painters_take_turns(small_pair, painters):
-    train, _ = trials._painted_by_all(painters, 20)
+    train, _ = trials.painted_digits(painters, 20)
     added = (train.x - small_pair.source.train.x[:20]).clamp(min=0).flatten(1).amax(dim=1)
-    wanted = torch.tensor([painters[i % len(painters)] for i in range(20)])
+    wanted = torch.tensor([int(painters[i % len(painters)]) for i in range(20)])
     assert torch.allclose(added, 0.01 * wanted, atol=1e-6)
     assert torch.equal(train.y, small_pair.source.train.y[:20])
 
 
 @pytest.mark.usefixtures("small_pair")
-def test_a_loss_of_information_raises_it():
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_loss_of_information_raises_it(moves):
     without, with_loss = (
-        trials.all_painters_trial(weight, seed=0, num_steps=30)["looks"] for weight in (0.0, 1.0)
+        trials.painted_trial("painted", moves, ("0", "1"), seed=0, num_steps=30, weight=weight)["looks"]
+        for weight in (0.0, 1.0)
     )
     assert [look["step"] for look in without] == list(range(3, 31, 3))
     assert with_loss[-1]["information"] > without[-1]["information"]
-    with pytest.raises(ValueError, match="weight is -1"):
-        trials.all_painters_trial(-1.0, seed=0, num_steps=2)
-    with pytest.raises(ValueError, match="at least one translator"):
-        trials.all_painters_trial(0.0, seed=0, num_steps=2, painters=())
+
+
+@pytest.mark.usefixtures("data_root")
+def test_the_target_is_the_one_that_is_asked_for():
+    pair = trials._pair("digits8x8")
+    assert (pair.source.name, pair.target.name) == ("mnist", "digits8x8")
+    assert pair.target.images.shape[1:] == (1, 16, 16)
 
 
 def test_the_rule_never_reads_the_truth():
@@ -138,8 +148,8 @@ def probe_twice():
     "trial",
     [
         probe_twice,
-        lambda: trials.painted_trial("both", moves=True, seed=0, num_steps=4),
-        lambda: trials.all_painters_trial(0.1, seed=0, num_steps=4),
+        lambda: trials.painted_trial("both", True, ("0",), seed=0, num_steps=4),
+        lambda: trials.painted_trial("painted", True, ("0", "1"), seed=0, num_steps=4, weight=0.1),
     ],
 )
 def test_another_device_changes_nothing(trial):

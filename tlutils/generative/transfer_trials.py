@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from tlutils import runs
+from tlutils import guards, runs
 from tlutils.augmentation import random_affine
 from tlutils.domains import Domain, DomainPair, Labelled
 from tlutils.generative.networks import image_critic, image_generator
@@ -21,7 +21,6 @@ from tlutils.models import Classifier, lenet
 from tlutils.training import evaluate, fit
 
 __all__ = [
-    "all_painters_trial",
     "by_rule",
     "kinds_of_features",
     "linear_head",
@@ -33,13 +32,12 @@ __all__ = [
 
 NUM_LOOKS = 10
 NUM_HELD_OUT = 2000
-PAINTERS = (0, 1, 2, 3, 4)
 
 
 @cache
-def _pair() -> DomainPair:
-    """Return MNIST and USPS at 16×16."""
-    return DomainPair(Domain.from_dataset("mnist", size=16), Domain.from_dataset("usps", size=16))
+def _pair(target: str = "usps") -> DomainPair:
+    """Return MNIST and another set of digits at 16×16."""
+    return DomainPair(Domain.from_dataset("mnist", size=16), Domain.from_dataset(target, size=16))
 
 
 def linear_head(z: Float[Tensor, "n d"], y: Int[Tensor, " n"], *, ridge: float = 0.1) -> nn.Linear:
@@ -111,10 +109,22 @@ def probe_trial(backbone: nn.Module, budget: int, seed: int) -> float:
     return evaluate(Classifier(backbone, head), _pair().target.test).accuracy
 
 
-def paint(seed: int, x: Float[Tensor, "n 1 16 16"]) -> Float[Tensor, "n 1 16 16"]:
-    """Return MNIST digits as the stored translator `seed` of the chapter on CycleGANs paints them."""
-    run = runs.load(f"cyclegan/semantic_{seed}")
-    return translate(run.load_into(image_translator(16), "to_target"), x)
+def paint(painter: str, x: Float[Tensor, "n 1 16 16"]) -> Float[Tensor, "n 1 16 16"]:
+    """Return MNIST digits as a stored translator of the chapter on CycleGANs paints them.
+
+    Parameters
+    ----------
+    painter
+        Name of its run, such as ``"cyclegan/semantic_0"``.
+    x
+        Digits in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If no such run is stored.
+    """
+    return translate(runs.load(painter).load_into(image_translator(16), "to_target"), x)
 
 
 def _first(data: Labelled, n: int) -> Labelled:
@@ -122,77 +132,12 @@ def _first(data: Labelled, n: int) -> Labelled:
     return data.subset(torch.arange(min(n, len(data))))
 
 
-@lru_cache(maxsize=1)
-def painted_digits(seed: int, num_digits: int) -> tuple[Labelled, Labelled]:
-    """Return so many training digits of MNIST and 2000 held-out ones, painted; each keeps its label."""
-    source = _pair().source
-    parts = _first(source.train, num_digits), _first(source.validation, NUM_HELD_OUT)
-    return tuple(Labelled(paint(seed, part.x), part.y, 10) for part in parts)
+@lru_cache(maxsize=2)
+def painted_digits(painters: tuple[str, ...], num_digits: int) -> tuple[Labelled, Labelled]:
+    """Return so many training digits of MNIST and 2000 held-out ones, painted; each keeps its label.
 
-
-def _moved(x: Tensor) -> Tensor:
-    """Zoom, stretch, slant and move each image by a little, anew at each step."""
-    return random_affine(x, zoom=(0.9, 1.1), stretch=0.1, slant=0.15, shift=0.1)
-
-
-def painted_trial(digits: str, moves: bool, seed: int, num_steps: int) -> dict[str, Any]:
-    """Train a reader of painted or original digits and look at it ten times.
-
-    Parameters
-    ----------
-    digits
-        ``"painted"``, ``"original"`` or ``"both"``.
-    moves
-        Whether training digits are zoomed, stretched, slanted and moved at random.
-    seed
-        Of the translator, and of the classifier and its training.
-    num_steps
-        Steps of 64 digits.
-
-    Returns
-    -------
-    ``looks``: the ``step``, the accuracy on ``held out`` digits of the kind (painted, or original where only
-    these are trained on), the ``information`` on unlabelled target images, and the truth, ``test``, which no
-    choice may read.
-
-    Raises
-    ------
-    ValueError
-        If `digits` is none of the three.
+    The painters (names of runs, see `paint`) take digits in turn.
     """
-    source, target = _pair().source, _pair().target
-    if digits not in ("painted", "original", "both"):
-        raise ValueError(f"digits is {digits!r}; expected 'painted', 'original' or 'both'")
-    num_digits = 64 * num_steps
-    if digits == "original":
-        train, held_out = source.train, _first(source.validation, NUM_HELD_OUT)
-    else:
-        train, held_out = painted_digits(seed, num_digits)
-    if digits == "both":
-        train = Labelled(torch.cat([train.x, source.train.x[: len(train)]]), train.y.repeat(2), 10)
-    looks, steps = [], itertools.count()
-
-    def look(model: nn.Module, step: int) -> None:
-        seen = {"held out": evaluate(model, held_out).accuracy}
-        seen["information"] = information(model, target.images[:NUM_HELD_OUT])
-        looks.append({"step": step, **seen, "test": evaluate(model, target.test).accuracy})
-
-    def watch(model: nn.Module, x: Tensor, x_target: Tensor) -> Tensor:  # noqa: ARG001
-        if (step := next(steps)) and step % max(1, num_steps // NUM_LOOKS) == 0:
-            look(model, step)
-        return torch.zeros((), device=x.device)
-
-    model = lenet(image_size=16, batch_norm=True, seed=seed)
-    fit(model, train, num_steps=num_steps, learning_rate=2e-3, weight_decay=0.01, schedule="cosine",
-        augment=_moved if moves else None, loss_term=watch, x_target=target.images[:64], seed=seed,
-        mixed_precision=False)  # fmt: skip
-    look(model, num_steps)
-    return {"looks": looks}
-
-
-@cache
-def _painted_by_all(painters: tuple[int, ...], num_digits: int) -> tuple[Labelled, Labelled]:
-    """Return training digits of MNIST and 2000 held-out ones, each painted by one of the translators."""
     source, painted = _pair().source, []
     for data in (_first(source.train, num_digits), _first(source.validation, NUM_HELD_OUT)):
         x = data.x.clone()
@@ -202,56 +147,87 @@ def _painted_by_all(painters: tuple[int, ...], num_digits: int) -> tuple[Labelle
     return tuple(painted)
 
 
-def all_painters_trial(
-    weight: float, seed: int, num_steps: int, painters: tuple[int, ...] = PAINTERS
+def _still(x: Tensor) -> Tensor:
+    """Leave each image as it is."""
+    return x
+
+
+def _moved(x: Tensor) -> Tensor:
+    """Zoom, stretch, slant and move each image by a little, anew at each step."""
+    return random_affine(x, zoom=(0.9, 1.1), stretch=0.1, slant=0.15, shift=0.1)
+
+
+def painted_trial(
+    digits: str,
+    moves: bool,
+    painters: Sequence[str],
+    seed: int,
+    num_steps: int,
+    *,
+    weight: float = 0.0,
+    target: str = "usps",
 ) -> dict[str, Any]:
-    """Train a reader of moved digits that several translators have painted in turn; look at it ten times.
+    """Train a reader of painted or original digits and look at it ten times.
 
     Parameters
     ----------
-    weight
-        Factor of the loss term, which is the negative information of a batch of 64 unlabelled target images;
-        at least 0.
+    digits
+        ``"painted"``, ``"original"`` or ``"both"``.
+    moves
+        Whether training digits are zoomed, stretched, slanted and moved at random.
+    painters
+        Names of the runs of one or more translators, see `paint`; digits take them in turn.
     seed
         Of the classifier and its training.
     num_steps
         Steps of 64 digits.
-    painters
-        Seeds of the translators, stored as ``cyclegan/semantic_<seed>``; digits take them in turn.
+    weight
+        Factor of a loss term, the negative information of a batch of 64 unlabelled target images (moved as
+        the training digits are); at least 0.
+    target
+        The data set that the painters paint like.
 
     Returns
     -------
-    ``looks``, as in `painted_trial`.
+    ``looks``: the ``step``, the accuracy on ``held out`` digits of the kind (painted, or original where only
+    these are trained on), the ``information`` on unlabelled target images, and the truth, ``test``.
 
     Raises
     ------
     ValueError
-        If `weight` is negative or there is no painter.
+        If `digits` is none of the three, there is no painter, or `weight` is negative.
     """
-    if weight < 0:
-        raise ValueError(f"weight is {weight}; expected at least 0")
+    if digits not in ("painted", "original", "both"):
+        raise ValueError(f"digits is {digits!r}; expected 'painted', 'original' or 'both'")
     if not painters:
-        raise ValueError("painters is empty; expected the seed of at least one translator")
-    target, looks, steps = _pair().target, [], itertools.count()
-    train, held_out = _painted_by_all(painters, 64 * num_steps)
+        raise ValueError("painters is empty; expected the name of at least one translator's run")
+    guards.is_loss_weight("weight", weight)
+    pair, move = _pair(target), _moved if moves else _still
+    if digits == "original":
+        train, held_out = pair.source.train, _first(pair.source.validation, NUM_HELD_OUT)
+    else:
+        train, held_out = painted_digits(tuple(painters), 64 * num_steps)
+    if digits == "both":
+        train = Labelled(torch.cat([train.x, pair.source.train.x[: len(train)]]), train.y.repeat(2), 10)
+    looks, steps = [], itertools.count()
 
     def look(model: nn.Module, step: int) -> None:
         seen = {"held out": evaluate(model, held_out).accuracy}
-        seen["information"] = information(model, target.images[:NUM_HELD_OUT])
-        looks.append({"step": step, **seen, "test": evaluate(model, target.test).accuracy})
+        seen["information"] = information(model, pair.target.images[:NUM_HELD_OUT])
+        looks.append({"step": step, **seen, "test": evaluate(model, pair.target.test).accuracy})
 
     def term(model: nn.Module, x: Tensor, x_target: Tensor) -> Tensor:
         if (step := next(steps)) and step % max(1, num_steps // NUM_LOOKS) == 0:
             look(model, step)
         if weight == 0:
             return torch.zeros((), device=x.device)
-        p = model(_moved(x_target)).softmax(dim=1).clamp(min=1e-6)
+        p = model(move(x_target)).softmax(dim=1).clamp(min=1e-6)
         entropy = torch.special.entr
         return weight * (entropy(p).sum(dim=1).mean() - entropy(p.mean(dim=0)).sum())
 
     model = lenet(image_size=16, batch_norm=True, seed=seed)
     fit(model, train, num_steps=num_steps, learning_rate=2e-3, weight_decay=0.01, schedule="cosine",
-        augment=_moved, loss_term=term, x_target=target.images, seed=seed, mixed_precision=False)  # fmt: skip
+        augment=move, loss_term=term, x_target=pair.target.images, seed=seed, mixed_precision=False)  # fmt: skip
     look(model, num_steps)
     return {"looks": looks}
 
