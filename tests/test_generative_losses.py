@@ -58,7 +58,6 @@ class TestCrossEntropy:
         for loss in (minimax_loss(far), non_saturating_loss(far), discriminator_loss(far, far)):
             assert torch.isfinite(loss)
 
-
     @given(scores, scores)
     def test_hard_labels_are_the_discriminators_loss(self, real, fake):
         hard = soft_label_loss(real, 1.0) + soft_label_loss(fake, 0.0)

@@ -27,7 +27,7 @@ def small_pair(monkeypatch):
         return Domain(name, *(Labelled(*part, 10) for part in parts[:2]), TestSet(*parts[2], 10), names)
 
     pair = DomainPair(domain("source", 0), domain("target", 5))
-    monkeypatch.setattr(trials, "_pair", lambda target="usps": pair)
+    monkeypatch.setattr(trials, "_pair", lambda *_: pair)
     monkeypatch.setattr(trials, "paint", lambda name, x: (x + 0.01 * int(name)).clamp(0, 1))
     trials.painted_digits.cache_clear()
     yield pair

@@ -121,9 +121,7 @@ def soft_label_loss(score: Float[Tensor, " n"], label: float) -> Float[Tensor, "
     return (functional.softplus(score) - label * score).mean()
 
 
-def consistency_penalty(
-    score: Float[Tensor, " n"], score_pushed: Float[Tensor, " n"]
-) -> Float[Tensor, ""]:
+def consistency_penalty(score: Float[Tensor, " n"], score_pushed: Float[Tensor, " n"]) -> Float[Tensor, ""]:
     r"""Return the mean squared change of the discriminator's score when its examples are pushed a little.
 
     .. math:: \tfrac1n \sum_i \bigl(s(x_i) - s(x_i + \epsilon_i)\bigr)^2

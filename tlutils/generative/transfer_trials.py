@@ -226,8 +226,10 @@ def painted_trial(
         return weight * (entropy(p).sum(dim=1).mean() - entropy(p.mean(dim=0)).sum())
 
     model = lenet(image_size=16, batch_norm=True, seed=seed)
-    fit(model, train, num_steps=num_steps, learning_rate=2e-3, weight_decay=0.01, schedule="cosine",
-        augment=move, loss_term=term, x_target=pair.target.images, seed=seed, mixed_precision=False)  # fmt: skip
+    fit(
+        model, train, num_steps=num_steps, learning_rate=2e-3, weight_decay=0.01, schedule="cosine",
+        augment=move, loss_term=term, x_target=pair.target.images, seed=seed, mixed_precision=False,
+    )  # fmt: skip
     look(model, num_steps)
     return {"looks": looks}
 
