@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from tlutils import photographs, runs
+from tlutils.files import json_digest
 from tlutils.provenance import code_digest
 from tlutils.runs import Outcome, RunError, StaleRunWarning, round_to_half, train_or_replay
 
@@ -268,13 +269,24 @@ def test_damage_is_found_and_named(scratch, pattern, damage):
 
 
 @pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(("old", "new"), [('"curve"', '"curse"'), ("2", "3"), ('"sha256"', '"sha257"')])
+def test_one_character_of_a_record_that_was_changed_is_noticed(scratch, old, new):
+    path = scratch / "a/b.json"
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(RunError, match="is damaged .the record .* SHA-256"):
+        runs.load("a/b")
+
+
+@pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize("broken", [
     {"provenance": {}}, {"provenance": None}, {"weights": None}, {"weights": 3},
     {"provenance": {"config": {}, "code_digest": "", "environment": {"device": "cpu"}, "duration_s": None}},
 ], ids=["no provenance", "null", "no weights", "a number", "a gap"])  # fmt: skip
 def test_a_record_with_gaps_is_damaged_and_mended_by_training(scratch, monkeypatch, broken):
     path = scratch / "a/b.json"
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | broken), encoding="utf-8")
+    record = json.loads(path.read_text(encoding="utf-8")) | broken
+    del record["sha256"]
+    path.write_text(json.dumps(record | {"sha256": json_digest(record)}), encoding="utf-8")
     with pytest.raises(RunError, match=r"'a/b' in .* is damaged .*make retrain RUN=a/b"):
         train_or_replay("a/b", train, Config())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-__all__ = ["read_checkpoint", "write_atomically", "write_checkpoint"]
+__all__ = ["json_digest", "read_checkpoint", "write_atomically", "write_checkpoint"]
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -50,6 +52,25 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def json_digest(value: Any) -> str:
+    """Return the SHA-256 of what a value is once it has been through JSON, in hexadecimal.
+
+    The order of keys and the layout of the file do not matter; every number, text and name does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If JSON cannot hold the value: a tensor, NaN, an infinite number.
+
+    Examples
+    --------
+    >>> json_digest({"a": 1, "b": [2.5]}) == json_digest({"b": (2.5,), "a": 1})
+    True
+    """
+    value = json.loads(json.dumps(value, allow_nan=False))  # keys that are numbers become text
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def write_checkpoint(path: Path, fingerprint: str, state: dict[str, Any]) -> None:

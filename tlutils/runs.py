@@ -25,9 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tlutils import datasets, photographs, tabular
+from tlutils import datasets, guards, photographs, tabular
 from tlutils.claims import say_instead_of_stopping
-from tlutils.files import write_atomically
+from tlutils.files import json_digest, write_atomically
 from tlutils.provenance import code_digest
 from tlutils.runtime import best_device, environment
 
@@ -206,6 +206,7 @@ def load(name: str) -> Run:
     cure = "Reinstall tlutils, or train it again with live=True (make retrain RUN=" + name + ")."
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        guards.has_its_digest(record)
         metrics, provenance, files = record["metrics"], record["provenance"], record["weights"]
         weights = {which: _read_weights(path.parent / file["file"], file) for which, file in files.items()}
     except (ValueError, KeyError, OSError, TypeError) as error:
@@ -238,7 +239,8 @@ def _save(name: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
         file = f"{path.stem}.{which}.{digest[:12]}.safetensors"
         contents[file], files[which] = content, {"file": file, "sha256": digest}
     record = {"provenance": provenance, "metrics": outcome.metrics, "weights": files}
-    text = json.dumps(record, indent=1, allow_nan=False)  # before anything is written: it may refuse
+    record["sha256"] = json_digest(record)  # before anything is written: it may refuse
+    text = json.dumps(record, indent=1)
     for file, content in contents.items():
         write_atomically(path.parent / file, lambda out, content=content: out.write(content))
     write_atomically(path, lambda out: out.write(text.encode()))

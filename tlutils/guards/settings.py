@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tlutils.files import json_digest
+
 __all__ = [
     "are_domains",
     "are_examples",
@@ -19,6 +21,7 @@ __all__ = [
     "are_target_examples",
     "fits_in_memory",
     "has_every_class",
+    "has_its_digest",
     "has_not_diverged",
     "has_the_dtype_of",
     "is_finite_loss",
@@ -298,3 +301,21 @@ def has_not_diverged(fake: Tensor) -> None:
             "the generator makes NaN or infinite examples: it has diverged in its last step. Lower its "
             "learning rate, or pass mixed_precision=False."
         )
+
+
+def has_its_digest(record: object) -> None:
+    """Refuse the record of a stored run whose content is not what was stored.
+
+    Raises
+    ------
+    ValueError
+        If its ``"sha256"`` is missing or is not the digest of the rest.
+
+    Examples
+    --------
+    >>> has_its_digest({"metrics": 1, "sha256": json_digest({"metrics": 1})})
+    """
+    if not isinstance(record, Mapping) or "sha256" not in record:
+        raise ValueError("the record has no SHA-256 of its content")
+    if json_digest({key: value for key, value in record.items() if key != "sha256"}) != record["sha256"]:
+        raise ValueError("the record does not have its recorded SHA-256")
