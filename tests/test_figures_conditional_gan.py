@@ -100,7 +100,10 @@ def test_the_share_of_the_content(own, expected):
 
 
 def test_the_walk_says_what_is_read():
-    lab = figures.walk_lab(walk, reader())
+    real = torch.zeros(2, 1, 16, 16)
+    real[1, 0, 0, 0] = 1.0  # the nearest to the images of class 0; the others lie 1 from the dark one
+    lab = figures.walk_lab(walk, reader(), real)
+    assert lab["describe"](0.25, "noise").endswith("nearest training image they are 0.9 away on average.")
     assert "100 % of the images are read as the class of their row" in lab["describe"](0.5, "noise")
     assert "0 % are still read as the class of their row, 100 %" in lab["describe"](0.75, "class")
     assert lab["draw"](0.5, "class").axes[0].images[0].get_array().shape == (170, 136)
@@ -117,10 +120,12 @@ def test_the_nearest_real_image_and_how_far_it_is():
     real = torch.stack([torch.zeros(1, 16, 16), torch.ones(1, 16, 16)])
     pairs = torch.zeros(10, 2, 1, 16, 16)
     pairs[:, 1] = 0.75
-    rows = figures.beside_nearest({"one": pairs, "two": pairs}, real)
-    assert [name.strip() for name in rows] == ["one", "", "its nearest", "two", "", "its nearest"]
-    assert all((images == 1).all() for name, images in rows.items() if "nearest" in name)
-    assert figures.nearest_gaps(real, [pairs[:, 1], pairs[:2, 0]]) == [(4.0, 4.0, 4.0), (0.0, 0.0, 0.0)]
+    rows = figures.beside_nearest({"one": pairs, "two": pairs[:, 1:]}, real)
+    names = ["one", "nearest to it", "", "nearest to it", "two", "nearest to it"]
+    assert [name.strip() for name in rows] == names
+    assert [images.mean().item() for images in rows.values()] == [0.0, 0.0, 0.75, 1.0, 0.75, 1.0]
+    gaps = figures.nearest_gaps(real, {"second": pairs[:, 1], "first": pairs[:2, 0]})
+    assert gaps == {"second": (4.0, 4.0, 4.0), "first": (0.0, 0.0, 0.0)}
 
 
 def test_what_patience_changed_is_said():

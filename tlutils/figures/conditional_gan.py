@@ -66,23 +66,34 @@ def sample_rows(rows: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
-def beside_nearest(pairs: Mapping[str, Tensor], real: Tensor) -> dict[str, Tensor]:
-    """Return rows for `sample_rows`: pairs of samples (10, 2, 1, h, w), and what the second is nearest to."""
+def beside_nearest(samples: Mapping[str, Tensor], real: Tensor) -> dict[str, Tensor]:
+    """Return rows for `sample_rows`: each row of samples, and under it what each of them is nearest to.
+
+    Parameters
+    ----------
+    samples
+        Name → images (10, n, 1, h, w), n samples per class; they make n pairs of rows.
+    real
+        Images (m, 1, h, w) among which the nearest is looked for, by pixels.
+    """
     rows: dict[str, Tensor] = {}
-    for name, pair in pairs.items():
-        blank = " " * (len(rows) + 1)
-        rows[name], rows[blank] = pair[:, 0], pair[:, 1]
-        rows["its nearest" + blank] = real[nearest(real, pair[:, 1])]
+    for name, images in samples.items():
+        for number, drawn in enumerate(images.unbind(dim=1)):
+            blank = " " * (len(rows) + 1)
+            rows[blank if number else name] = drawn
+            rows["nearest to it" + blank] = real[nearest(real, drawn)]
     return rows
 
 
-def nearest_gaps(real: Tensor, sets: Sequence[Tensor]) -> list[tuple[float, float, float]]:
+def nearest_gaps(real: Tensor, sets: Mapping[str, Tensor]) -> dict[str, tuple[float, float, float]]:
     """Return of each set's distances to its nearest real images the mean, the 10 % quantile and the least."""
-    found = [(images - real[nearest(real, images)]).flatten(1).norm(dim=1) for images in sets]
-    return [
-        (round(gap.mean().item(), 2), round(gap.quantile(0.1).item(), 2), round(gap.min().item(), 2))
-        for gap in found
-    ]
+    found = {
+        name: (images - real[nearest(real, images)]).flatten(1).norm(dim=1) for name, images in sets.items()
+    }
+    return {
+        name: (round(gap.mean().item(), 2), round(gap.quantile(0.1).item(), 2), round(gap.min().item(), 2))
+        for name, gap in found.items()
+    }
 
 
 def patience_lines(
@@ -258,7 +269,7 @@ def content_share(generator: Generator, *, num_contents: int, seed: int, num_cla
     return (ink.mean(dim=0).square().mean() / ink.square().mean()).item()
 
 
-def walk_lab(walk: Callable[[float, str], Tensor], reader: Classifier) -> dict[str, Any]:
+def walk_lab(walk: Callable[[float, str], Tensor], reader: Classifier, real: Tensor) -> dict[str, Any]:
     """Return the arguments of `widgets.explore` for a grid of classes by contents that walks.
 
     Parameters
@@ -267,6 +278,8 @@ def walk_lab(walk: Callable[[float, str], Tensor], reader: Classifier) -> dict[s
         Maps a position in [0, 1] and ``"noise"`` or ``"class"`` to images (10, 8, h, w).
     reader
         Says how many images of the grid show the class of their row.
+    real
+        Training images (n, 1, h, w), to the nearest of which the distance of each image is taken.
     """
 
     def draw(position: float, what: str) -> Figure:
@@ -282,16 +295,17 @@ def walk_lab(walk: Callable[[float, str], Tensor], reader: Classifier) -> dict[s
 
     def describe(position: float, what: str) -> str:
         images, rows = walk(position, what).reshape(80, 1, 16, 16), torch.arange(10).repeat_interleave(8)
-        first = recognised(reader, images, rows)
+        first, (far, _, _) = recognised(reader, images, rows), nearest_gaps(real, {"": images})[""]
+        away = f"From the nearest training image they are {far:.1f} away on average."
         if what == "noise":
             return (
                 f"{100 * position:.0f} % of the way from one noise to another: "
-                f"{100 * first:.0f} % of the images are read as the class of their row."
+                f"{100 * first:.0f} % of the images are read as the class of their row. {away}"
             )
         second = recognised(reader, images, (rows + 1) % 10)
         return (
             f"{100 * position:.0f} % of the way to the next class: {100 * first:.0f} % are still read as the "
-            f"class of their row, {100 * second:.0f} % as the next one, the rest as something else."
+            f"class of their row, {100 * second:.0f} % as the next one, the rest as something else. {away}"
         )
 
     return {
