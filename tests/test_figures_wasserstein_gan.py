@@ -28,6 +28,16 @@ def test_the_shaded_area_is_the_work():
     assert steps[1].tolist() == [0, 0, 0, 1, 1]
 
 
+def test_every_move_of_a_plan_is_a_line_as_wide_as_its_mass():
+    piles, holes = torch.tensor([[0.0, 0.0], [0.0, 2.0]]), torch.tensor([[1.0, 0.0], [1.0, 2.0], [1.0, 4.0]])
+    plan = torch.tensor([[1 / 3, 1 / 6, 0.0], [0.0, 1 / 6, 1 / 3]])
+    ax = figures.plan_in_plane(piles, holes, plan).axes[0]
+    moves = [(*line.get_ydata(), line.get_linewidth()) for line in ax.lines]
+    assert [move[:2] for move in moves] == [(0.0, 0.0), (0.0, 2.0), (2.0, 2.0), (2.0, 4.0)]
+    assert moves[0][2] == pytest.approx(2 * moves[1][2])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["pile, 1/2 each", "hole, 1/3 each"]
+
+
 def test_depth_draws_powers_of_ten():
     result = {"method": "clipped", "slopes": [1e-4, 1.0], "weights": [0.25, 0.75]}
     figure = figures.depth([result, result | {"slopes": [1e-2, 1.0]}])

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from tlutils.figures.adversarial_game import gaps
 from tlutils.generative.mixtures import grid, grid_centres, modes_covered
 from tlutils.generative.quality import class_shares, frechet_distance, precision_recall
 from tlutils.generative.transport import distance_of_points
@@ -25,10 +26,12 @@ __all__ = [
     "curves_and_seconds",
     "depth",
     "estimates",
+    "gaps",
     "grid_references",
     "grid_samples",
     "modes",
     "painted",
+    "plan_in_plane",
     "plan_of_piles",
     "quality_line",
     "saturation_lab",
@@ -121,6 +124,30 @@ def plan_of_piles(
     below.fill_between(ends, *sums, step="post", color=COLOURS["green"], alpha=0.25, label="area = work")
     below.set(xlabel="position", ylabel="mass up to here")
     below.legend(fontsize="small", loc="lower right")
+    return figure
+
+
+def plan_in_plane(
+    piles: Float[Tensor, "n 2"], holes: Float[Tensor, "m 2"], plan: Float[Tensor, "n m"]
+) -> Figure:
+    """Draw piles, holes, and a line for each move between them, as wide as its mass.
+
+    Parameters
+    ----------
+    piles, holes
+        Places in the plane from which mass goes, and to which.
+    plan
+        How much goes from pile i to hole j.
+    """
+    figure, ax = plt.subplots(figsize=(6.0, 3.6))
+    for i, j in (plan > 1e-9).nonzero().tolist():
+        ends = torch.stack([piles[i], holes[j]]).T.tolist()
+        ax.plot(*ends, color="0.5", linewidth=40 * plan[i, j].item(), solid_capstyle="round", zorder=1)
+    for places, colour, marker, name in ((piles, "blue", "o", "pile"), (holes, "orange", "s", "hole")):
+        label = f"{name}, 1/{len(places)} each"
+        ax.scatter(*places.T.tolist(), s=60, color=COLOURS[colour], marker=marker, label=label, zorder=2)
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal")
+    ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=2)
     return figure
 
 
