@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import yaml
+from axe_playwright_python.base import AXE_SCRIPT
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, Page, Request, sync_playwright
@@ -67,6 +68,11 @@ def soup(path: Path) -> BeautifulSoup:
     return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
 
 
+def parse(site: Path) -> dict[Path, BeautifulSoup]:
+    """Return every HTML page of a site, parsed."""
+    return {path: soup(path) for path in pages(site)}
+
+
 def toc_files(toc: Path) -> list[str]:
     """Return every file that a table of contents names."""
 
@@ -87,9 +93,8 @@ def missing_pages(toc: Path, site: Path) -> list[str]:
             if not (site / f"{name}.html").is_file()]  # fmt: skip
 
 
-def broken_links(site: Path) -> list[str]:
+def broken_links(site: Path, parsed: dict[Path, BeautifulSoup]) -> list[str]:
     """Name the links, images, scripts and styles of the site that lead nowhere inside it."""
-    parsed = {path: soup(path) for path in pages(site)}
     anchors = {
         path: {tag[key] for key in ("id", "name") for tag in page.find_all(attrs={key: True})}
         for path, page in parsed.items()
@@ -120,11 +125,10 @@ def _broken(site: Path, path: Path, link: str, anchors: dict[Path, set[str]]) ->
     return ""
 
 
-def images_without_text(site: Path) -> list[str]:
+def images_without_text(site: Path, parsed: dict[Path, BeautifulSoup]) -> list[str]:
     """Name the images that have nothing to say to a reader who cannot see them."""
     faults = []
-    for path in pages(site):
-        page = soup(path)
+    for path, page in parsed.items():
         images = [tag for tag in page.find_all("img") if not _has_text(tag)]
         drawings = [tag for tag in page.find_all("svg") if not _is_named(tag)]
         faults += [f"{path.relative_to(site)}: {str(tag)[:80]} has no text" for tag in images + drawings]
@@ -270,13 +274,76 @@ ONE_WORD_OF_EACH_COLOUR = """() => {
 }"""
 
 
+# axe-core measures the contrast of every text anew. What decides it is the text's own style, what its
+# ancestors paint, and whatever else is painted where it stands. A text with nothing else at its place, in the
+# same styles as one that has passed, passes; all others are measured, and so is each that does not pass.
+MEASURE_A_STYLE_ONCE = """(() => {
+  const OWN = ['fontSize', 'fontWeight', 'color', 'webkitTextFillColor', 'webkitTextStrokeWidth',
+    'webkitTextStrokeColor', 'textShadow'];
+  const UNDER = ['backgroundColor', 'backgroundImage', 'backgroundClip', 'opacity', 'mixBlendMode', 'filter',
+    'backdropFilter', 'position', 'zIndex', 'transform', 'float', 'display'];
+  const CONTENT =
+    'img, svg, canvas, video, iframe, object, embed, picture, input, textarea, select, meter, progress';
+  const check = axe._audit.checks['color-contrast'], measure = check.evaluate;
+  const chains = new WeakMap(), numbers = new Map(), passed = new Set();
+  let painted = null;
+
+  const hasGround = style =>
+    !/^rgba\\(.*, 0\\)$/.test(style.backgroundColor) || style.backgroundImage !== 'none';
+  // One number for all that an element and its ancestors paint, and those of them that paint.
+  const chain = node => {
+    if (!node) return {number: 0, grounds: []};
+    if (!chains.has(node)) {
+      const above = chain(node.parentElement ?? node.getRootNode().host), style = getComputedStyle(node);
+      const words = [above.number, ...UNDER.map(name => style[name])].join('|');
+      if (!numbers.has(words)) numbers.set(words, numbers.size + 1);
+      const grounds = hasGround(style) ? [...above.grounds, node] : above.grounds;
+      chains.set(node, {number: numbers.get(words), grounds});
+    }
+    return chains.get(node);
+  };
+  const textBoxes = node => [...node.childNodes].filter(child => child.nodeType === 3 && child.data.trim())
+    .flatMap(child => {
+      const range = new Range();
+      range.selectNode(child);
+      return [...range.getClientRects()];
+    });
+  const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const holds = (a, b) => a.left <= b.left + 0.5 && b.right <= a.right + 0.5 &&
+    a.top <= b.top + 0.5 && b.bottom <= a.bottom + 0.5;
+  const keyOf = node => {
+    painted ??= [...document.querySelectorAll('body *')]
+      .filter(other => other.matches(CONTENT) || hasGround(getComputedStyle(other)))
+      .flatMap(other => [...other.getClientRects()].map(box => ({other, box})));
+    const boxes = textBoxes(node), {number, grounds} = chain(node);
+    const stands = boxes.length && grounds.every(ground => {
+      const room = [...ground.getClientRects()];
+      return ground === document.body || ground === document.documentElement ||
+        boxes.every(box => room.some(each => holds(each, box)));
+    });
+    const isForeign = ({other, box}) => boxes.some(each => meets(each, box)) && !other.contains(node);
+    if (!stands || painted.some(isForeign)) return null;
+    const style = getComputedStyle(node);
+    return [number, ...OWN.map(name => style[name])].join('|');
+  };
+  check.evaluate = function (node, ...rest) {
+    const key = keyOf(node), tell = this.data;
+    if (key !== null && passed.has(key)) return true;
+    let told = null;
+    this.data = data => { told = data; tell.call(this, data); };
+    const verdict = measure.call(this, node, ...rest);
+    if (key !== null && verdict === true && told?.contrastRatio) passed.add(key);
+    return verdict;
+  };
+})();"""
+
+
 def accessibility_faults(page: Page) -> list[str]:
     """Thin out the code of the open page; return what axe-core finds that is serious or critical."""
     page.evaluate(ONE_WORD_OF_EACH_COLOUR)
     # preload would fetch style sheets again, from wrong addresses where one imports another.
-    violations = (
-        Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
-    )
+    axe, options = Axe(AXE_SCRIPT + MEASURE_A_STYLE_ONCE), {"resultTypes": ["violations"], "preload": False}
+    violations = axe.run(page, options=options).response["violations"]
     return [
         f"{violation['id']} ({violation['impact']}): {violation['help']}: {node['html'][:160]}"
         for violation in violations

@@ -21,6 +21,8 @@ CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
 API = [page for page in PAGES if page.startswith("book/api/")]
 OPENED = [*PAGES, "search.html", "genindex.html"]
 
+of_the_files = pytest.mark.xdist_group("files")
+
 
 @pytest.fixture(scope="module")
 def site():
@@ -28,6 +30,12 @@ def site():
     if not SITE.is_dir():
         pytest.skip("there is no built site in _build/html; make book builds it")
     return SITE
+
+
+@pytest.fixture(scope="module")
+def parsed(site):
+    """Every page of the site, parsed once for all tests of the files; they share a worker."""
+    return site_checks.parse(site)
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +87,14 @@ def test_every_page_of_the_contents_has_html(site):
     assert site_checks.missing_pages(TOC, site) == []
 
 
-def test_no_link_or_anchor_is_broken(site):
-    assert site_checks.broken_links(site) == []
+@of_the_files
+def test_no_link_or_anchor_is_broken(site, parsed):
+    assert site_checks.broken_links(site, parsed) == []
 
 
-def test_every_image_has_text(site):
-    assert site_checks.images_without_text(site) == []
+@of_the_files
+def test_every_image_has_text(site, parsed):
+    assert site_checks.images_without_text(site, parsed) == []
 
 
 @pytest.mark.parametrize(
@@ -250,11 +260,12 @@ def test_hints_and_solutions_are_folded_and_open(chapter_page):
         assert body.is_visible()
 
 
+@of_the_files
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_a_chapter_can_be_opened_in_colab_and_downloaded(site, chapter):
+def test_a_chapter_can_be_opened_in_colab_and_downloaded(site, parsed, chapter):
     url = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
     slug, notebook = url.removeprefix("https://github.com/"), chapter.replace(".html", ".ipynb")
-    links = [link["href"] for link in site_checks.soup(site / chapter).find_all("a", href=True)]
+    links = [link["href"] for link in parsed[site / chapter].find_all("a", href=True)]
 
     assert links.count(f"https://colab.research.google.com/github/{slug}/blob/main/{notebook}") == 1
     assert sum(link.endswith(f"_sources/{notebook}") for link in links) == 1

@@ -42,8 +42,8 @@ def test_a_sound_site_passes_the_checks_of_its_files(tmp_path):
     toc.write_text("root: page\nparts:\n- chapters:\n  - file: other\n", encoding="utf-8")
 
     assert site_checks.missing_pages(toc, site) == []
-    assert site_checks.broken_links(site) == []
-    assert site_checks.images_without_text(site) == []
+    assert site_checks.broken_links(site, site_checks.parse(site)) == []
+    assert site_checks.images_without_text(site, site_checks.parse(site)) == []
 
 
 def test_a_page_of_the_contents_without_html_is_found(tmp_path):
@@ -68,7 +68,8 @@ def test_a_page_of_the_contents_without_html_is_found(tmp_path):
     ],
 )
 def test_a_broken_link_or_anchor_is_found(tmp_path, body, fault):
-    (found,) = site_checks.broken_links(make_site(tmp_path, body))
+    site = make_site(tmp_path, body)
+    (found,) = site_checks.broken_links(site, site_checks.parse(site))
 
     assert fault in found
     assert found.startswith("page.html:")
@@ -79,7 +80,9 @@ def test_a_link_out_of_the_site_is_found(tmp_path):
     (tmp_path / "site").mkdir()
     site = make_site(tmp_path / "site", '<a href="../outside.html">x</a>')
 
-    assert site_checks.broken_links(site) == ["page.html: '../outside.html' leads out of the site"]
+    assert site_checks.broken_links(site, site_checks.parse(site)) == [
+        "page.html: '../outside.html' leads out of the site"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,8 @@ def test_a_link_out_of_the_site_is_found(tmp_path):
     ],
 )
 def test_an_image_without_text_is_found(tmp_path, body):
-    assert len(site_checks.images_without_text(make_site(tmp_path, body))) == 1
+    site = make_site(tmp_path, body)
+    assert len(site_checks.images_without_text(site, site_checks.parse(site))) == 1
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,8 @@ def test_an_image_without_text_is_found(tmp_path, body):
     ],
 )
 def test_decoration_needs_no_text(tmp_path, body):
-    assert site_checks.images_without_text(make_site(tmp_path, body)) == []
+    site = make_site(tmp_path, body)
+    assert site_checks.images_without_text(site, site_checks.parse(site)) == []
 
 
 def faults_of(browser, folder: Path, body: str, **view: object) -> dict[str, list[str]]:
@@ -156,6 +161,47 @@ def test_a_fault_is_found_and_nothing_else(browser, tmp_path, kind, words, body)
 
     assert words in " ".join(faults[kind])
     assert list(faults) == [kind]
+
+
+@pytest.mark.parametrize(
+    ("sound", "pale"),
+    [
+        (  # something else is painted behind it
+            '<div style="position: relative"><p style="position: relative">one</p></div>',
+            '<div style="position: relative">'
+            '<div style="position: absolute; inset: 0; background: #333"></div>'
+            '<p style="position: relative">two</p></div>',
+        ),
+        (  # it stands outside of the ground that carries the other
+            '<div style="background: #000; color: #ddd"><p style="position: relative">one</p></div>',
+            '<div style="background: #000; color: #ddd; margin-bottom: 9rem">'
+            '<p style="position: relative; top: 5rem">two</p></div>',
+        ),
+        (  # another ground further up
+            '<section style="background: #fff"><p>one</p></section>',
+            '<section style="background: #333"><p>two</p></section>',
+        ),
+        (  # it is faded by what holds it
+            "<section><p>one</p></section>",
+            '<section style="opacity: 0.3"><p>two</p></section>',
+        ),
+        (  # large text may be paler
+            '<p style="color: #888; font-size: 40px">one</p>',
+            '<p style="color: #888; font-size: 16px">two</p>',
+        ),
+        (  # drawn in another colour than its own
+            "<p>one</p>",
+            '<p style="-webkit-text-fill-color: #ccc">two</p>',
+        ),
+        ("<p>one</p>", '<p style="color: #ccc">two</p>'),
+    ],
+)
+def test_a_pale_text_is_found_beside_a_sound_one_that_is_like_it(browser, tmp_path, sound, pale):
+    assert faults_of(browser, tmp_path, sound * 2) == {}
+
+    (fault,) = faults_of(browser, tmp_path, sound * 2 + pale + sound)["accessibility"]
+    assert "color-contrast" in fault
+    assert "two" in fault
 
 
 @pytest.mark.parametrize(
