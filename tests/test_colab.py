@@ -58,6 +58,7 @@ def new_environment(folder: Path) -> tuple[Path, dict[str, str]]:
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "OMP_NUM_THREADS": "2",
         "OMP_WAIT_POLICY": "PASSIVE",  # two kernels share the processors: who waits must not spin
+        "OPENBLAS_THREAD_TIMEOUT": "4",  # the same for those of NumPy and SciPy
         "TLUTILS_LIVE": "none",
     }
     return python, variables
@@ -117,7 +118,9 @@ def test_a_chapter_runs_on_colab(colab, chapter, tmp_path):
 
     assert ran.returncode == 0, f"{ran.stdout[-8000:]}\n{ran.stderr[-2000:]}"
     assert [path.name for path in folder.iterdir()] == [chapter.name]
-    installed = "import tlutils, torch; print(tlutils.__file__, torch.__file__, sep='\\n')"
+    installed = (
+        "from importlib.util import find_spec as f; print(f('tlutils').origin, f('torch').origin, sep='\\n')"
+    )
     where = subprocess.run(
         [python, "-c", installed], env=variables, cwd=folder, capture_output=True, text=True, check=True
     ).stdout.splitlines()
