@@ -13,23 +13,39 @@ python -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' || {
   echo "There is no GPU here: the tests marked gpu are left out."
 }
 
+# One stage at a time says how it went.
+rmdir "$logs/speaking" 2>/dev/null
 stage() {
   local name=$1 log started=$SECONDS verdict=ok
   log="$logs/${name// /_}.log"
   shift
   "$@" >"$log" 2>&1 || verdict=FAILED
+  until mkdir "$logs/speaking" 2>/dev/null; do sleep 0.1; done
   printf '%-7s %-24s %4d s  %s\n' "$verdict" "$name" $((SECONDS - started)) "$(tail -n 1 "$log" | tr -d '=' | xargs -0 echo -n)"
-  [ "$verdict" = ok ] || { cat "$log"; return 1; }
+  [ "$verdict" = ok ] || cat "$log"
+  rmdir "$logs/speaking"
+  [ "$verdict" = ok ]
 }
 
 # Two workers share the processors of a small machine: threads of their own would only get in each other's way.
 export OMP_NUM_THREADS=1
 
-# These three are one process each: the book is built beside the other two.
-stage "book" jupyter-book build . -W --keep-going --quiet &
+# The book, and the site in a browser, go beside all other stages: each often waits, for a page, a file or a process
+# of its own, and the processors then have the other to work on. Each process of "site" would collect every test
+# there is: they are given the files that have such tests.
+set -m  # a group of their own, which ends with this program
+(
+  failed=0
+  stage "book" jupyter-book build . -W --keep-going --quiet || failed=1
+  stage "site" python -m pytest --quiet -n 2 --dist loadgroup -m site \
+    $(grep -rlw --include='*.py' 'mark\.site' tests tlutils scripts book/_extensions) || failed=1
+  exit $failed
+) &
+beside=$!
+set +m
+trap 'kill -- "-$beside" 2>/dev/null' EXIT
 stage "lint" scripts/lint.sh || failed=1
 stage "stored runs" python -m pytest --quiet tests/test_stored_runs.py || failed=1
-wait $! || failed=1
 stage "unit tests" python -m pytest --quiet -n 2 -m "$marks" --ignore tests/test_colab.py \
   --ignore tests/test_stored_runs.py || failed=1
 # Every chapter is run twice and has to give its stored outputs both times: here with one thread, where every
@@ -37,7 +53,5 @@ stage "unit tests" python -m pytest --quiet -n 2 -m "$marks" --ignore tests/test
 stage "chapters" env TLUTILS_LIVE=none TLUTILS_SMOKE=1 python -m pytest --quiet -p no:cacheprovider -n 2 \
   --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg chapters || failed=1
 stage "chapters on Colab" python -m pytest --quiet -n 2 tests/test_colab.py || failed=1
-# Each of the four processes would collect every test there is: they are given the files that have such tests.
-stage "site" python -m pytest --quiet -n 3 --dist loadgroup -m site \
-  $(grep -rlw --include='*.py' 'mark\.site' tests tlutils scripts book/_extensions) || failed=1
+wait $beside || failed=1
 exit $failed

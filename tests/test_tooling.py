@@ -112,6 +112,46 @@ def test_a_skip_is_a_failure_where_ci_is_set(tmp_path, is_ci, verdict):
     assert "no browser" in ran.stdout or not is_ci
 
 
+STAGES = ["book", "chapters", "chapters on Colab", "lint", "site", "stored runs", "unit tests"]
+
+
+@pytest.mark.parametrize(
+    ("word", "fails"),
+    [
+        ("nothing of this name", []),
+        ("build .", ["book"]),
+        ("--nbval-sanitize-with", ["chapters"]),
+        ("2 tests/test_colab.py", ["chapters on Colab"]),
+        ("lint.sh", ["lint"]),
+        ("-m site", ["site"]),
+        ("quiet tests/test_stored_runs.py", ["stored runs"]),
+        ("--ignore", ["unit tests"]),
+        ("-", ["book", "chapters", "chapters on Colab", "site", "stored runs", "unit tests"]),
+    ],
+)
+def test_every_stage_has_its_line_and_one_that_fails_shows_all_it_said(tmp_path, word, fails):
+    """Programs that fail where their arguments contain a word stand in for those that the stages call."""
+    program = (
+        '#!/bin/bash\ncase "$0 $*" in *"$WORD"*) echo "first of $*"; echo last; exit 3;; esac\necho well\n'
+    )
+    for name in ("python", "jupyter-book", "scripts/lint.sh"):
+        path = tmp_path / name if "/" in name else tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(program, encoding="utf-8")
+        path.chmod(0o755)
+    shutil.copy(ROOT / "scripts" / "test_stages.sh", tmp_path / "scripts")
+    (tmp_path / "_build/logs/speaking").mkdir(parents=True)  # as a run that was broken off leaves it
+    variables = os.environ | {"PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", "WORD": word}
+    command = [tmp_path / "scripts" / "test_stages.sh"]
+    ran = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+
+    lines = re.findall(r"^(ok|FAILED) +(\w.*?) +\d+ s  (\w+)$", ran.stdout, re.M)
+    assert sorted(name for _, name, _ in lines) == STAGES
+    assert sorted(name for verdict, name, _ in lines if verdict == "FAILED") == fails
+    assert ran.stdout.count("\nfirst of ") == len(fails)
+    assert ran.returncode == bool(fails)
+
+
 @pytest.mark.parametrize("entry", REFERENCES)
 def test_every_reference_has_a_doi_or_an_address(entry):
     assert re.search(r"^  (doi|url) *= \{\S+\}", entry, re.M), entry.splitlines()[0]
