@@ -311,18 +311,35 @@ MEASURE_A_STYLE_ONCE = """(() => {
   const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
   const holds = (a, b) => a.left <= b.left + 0.5 && b.right <= a.right + 0.5 &&
     a.top <= b.top + 0.5 && b.bottom <= a.bottom + 0.5;
+  const bands = box => {
+    const found = [];
+    for (let band = Math.floor(box.top / 100); band <= box.bottom / 100; band++) found.push(band);
+    return found;
+  };
+  // What is painted, by height: each text beside all that is on the page would be millions of pairs.
+  const paint = () => {
+    const found = new Map();
+    for (const other of document.querySelectorAll('body *')) {
+      if (!other.matches(CONTENT) && !hasGround(getComputedStyle(other))) continue;
+      for (const box of other.getClientRects())
+        for (const band of bands(box)) {
+          if (!found.has(band)) found.set(band, []);
+          found.get(band).push({other, box});
+        }
+    }
+    return found;
+  };
   const keyOf = node => {
-    painted ??= [...document.querySelectorAll('body *')]
-      .filter(other => other.matches(CONTENT) || hasGround(getComputedStyle(other)))
-      .flatMap(other => [...other.getClientRects()].map(box => ({other, box})));
+    painted ??= paint();
     const boxes = textBoxes(node), {number, grounds} = chain(node);
     const stands = boxes.length && grounds.every(ground => {
       const room = [...ground.getClientRects()];
       return ground === document.body || ground === document.documentElement ||
         boxes.every(box => room.some(each => holds(each, box)));
     });
-    const isForeign = ({other, box}) => boxes.some(each => meets(each, box)) && !other.contains(node);
-    if (!stands || painted.some(isForeign)) return null;
+    const isShared = box => bands(box).some(band => (painted.get(band) ?? [])
+      .some(paint => meets(paint.box, box) && !paint.other.contains(node)));
+    if (!stands || boxes.some(isShared)) return null;
     const style = getComputedStyle(node);
     return [number, ...OWN.map(name => style[name])].join('|');
   };
