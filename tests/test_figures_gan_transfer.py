@@ -1,5 +1,7 @@
 """Figures of the chapter `gan_transfer` show what they are given, and the laboratory keeps its axes."""
 
+import itertools
+
 import numpy as np
 import torch
 
@@ -67,3 +69,18 @@ def test_a_table_leaves_empty_what_was_not_measured():
     text = figures.table({"a": [None, np.array([0.5, 0.6])]}, (0, 5), width=4)
     assert text.splitlines() == ["          0      5", "a             55.0"]
     assert figures.mean_line("x", [0.5, 0.5, 0.5]).endswith("50.0 [50.0, 50.0]")
+
+
+def test_a_switch_counts_for_what_it_changes_whatever_the_others_do():
+    # moving brings 2 points to the first seed and 4 to the second, information 10, the painters nothing
+    found = {
+        (d, m, w, i): [0.5 + 0.02 * m + i + 0.05 * (d == "both"), 0.6 + 0.04 * m + i + 0.05 * (d == "both")]
+        for d, m, w, i in itertools.product(("painted", "both"), (0, 1), ("one", "all"), (0.0, 0.1))
+    }
+    digits, moved, painters, information = figures.switch_effects(found).splitlines()
+    assert digits.startswith("digits, both for painted")
+    assert digits.split()[4] == "+5.0"
+    assert moved.split()[4] == "+3.0"
+    assert painters.split()[4] in ("+0.0", "-0.0")
+    assert information.split()[4] == "+10.0"
+    assert figures.recipe_table(found).splitlines()[1].startswith("both     yes    one       0.1")

@@ -19,7 +19,7 @@ from tlutils.domains import Target
 from tlutils.generative.quality import frechet_distance, nearest
 from tlutils.models import lenet
 from tlutils.plotting import COLOURS, DASHES, MARKERS
-from tlutils.repeats import Interval, mean_interval
+from tlutils.repeats import Interval, mean_interval, paired_interval
 from tlutils.runtime import new_generator
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "packed",
     "rank_correlation",
     "recipe_table",
+    "switch_effects",
     "table",
     "unpacked",
 ]
@@ -249,6 +250,33 @@ def recipe_table(found: Mapping[tuple[str, int, str, float], Sequence[float]]) -
         digits, moves, who, weight = recipe
         share = mean_interval(100 * np.asarray(found[recipe]))
         lines.append(f"{digits:9}{'yes' if moves else 'no':7}{who:10}{weight:<13g}{share:.1f}")
+    return "\n".join(lines)
+
+
+def switch_effects(found: Mapping[tuple[str, int, str, float], Sequence[float]]) -> str:
+    """Return what each of the four switches of a recipe changes, in points, the other three averaged over.
+
+    Parameters
+    ----------
+    found
+        As in `recipe_table`, for every combination of two values per switch; seeds in the same order.
+
+    Examples
+    --------
+    >>> import itertools
+    >>> seeds = {r: [0.5 + 0.1 * r[3]] * 2 for r in itertools.product("ab", (0, 1), ("one", "all"), (0, 1))}
+    >>> print(switch_effects(seeds).splitlines()[-1])
+    information, 1 for 0     +10.0 [+10.0, +10.0]
+    """
+    lines = []
+    for place, name in enumerate(("digits", "moved", "painters", "information")):
+        first, second = dict.fromkeys(recipe[place] for recipe in found)
+        means = [
+            np.mean([values for recipe, values in found.items() if recipe[place] == value], axis=0)
+            for value in (second, first)
+        ]
+        change = paired_interval(*(100 * mean for mean in means))
+        lines.append(f"{f'{name}, {second} for {first}':24} {change:+.1f}")
     return "\n".join(lines)
 
 
