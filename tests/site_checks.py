@@ -16,7 +16,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import yaml
-from axe_playwright_python.base import AXE_SCRIPT
 from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, Page, Request, sync_playwright
@@ -274,93 +273,13 @@ ONE_WORD_OF_EACH_COLOUR = """() => {
 }"""
 
 
-# axe-core measures the contrast of every text anew. What decides it is the text's own style, what its
-# ancestors paint, and whatever else is painted where it stands. A text with nothing else at its place, in the
-# same styles as one that has passed, passes; all others are measured, and so is each that does not pass.
-MEASURE_A_STYLE_ONCE = """(() => {
-  const OWN = ['fontSize', 'fontWeight', 'color', 'webkitTextFillColor', 'webkitTextStrokeWidth',
-    'webkitTextStrokeColor', 'textShadow'];
-  const UNDER = ['backgroundColor', 'backgroundImage', 'backgroundClip', 'opacity', 'mixBlendMode', 'filter',
-    'backdropFilter', 'position', 'zIndex', 'transform', 'float', 'display'];
-  const CONTENT =
-    'img, svg, canvas, video, iframe, object, embed, picture, input, textarea, select, meter, progress';
-  const check = axe._audit.checks['color-contrast'], measure = check.evaluate;
-  const chains = new WeakMap(), numbers = new Map(), passed = new Set();
-  let painted = null;
-
-  const hasGround = style =>
-    !/^rgba\\(.*, 0\\)$/.test(style.backgroundColor) || style.backgroundImage !== 'none';
-  // One number for all that an element and its ancestors paint, and those of them that paint.
-  const chain = node => {
-    if (!node) return {number: 0, grounds: []};
-    if (!chains.has(node)) {
-      const above = chain(node.parentElement ?? node.getRootNode().host), style = getComputedStyle(node);
-      const words = [above.number, ...UNDER.map(name => style[name])].join('|');
-      if (!numbers.has(words)) numbers.set(words, numbers.size + 1);
-      const grounds = hasGround(style) ? [...above.grounds, node] : above.grounds;
-      chains.set(node, {number: numbers.get(words), grounds});
-    }
-    return chains.get(node);
-  };
-  const textBoxes = node => [...node.childNodes].filter(child => child.nodeType === 3 && child.data.trim())
-    .flatMap(child => {
-      const range = new Range();
-      range.selectNode(child);
-      return [...range.getClientRects()];
-    });
-  const meets = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-  const holds = (a, b) => a.left <= b.left + 0.5 && b.right <= a.right + 0.5 &&
-    a.top <= b.top + 0.5 && b.bottom <= a.bottom + 0.5;
-  const bands = box => {
-    const found = [];
-    for (let band = Math.floor(box.top / 100); band <= box.bottom / 100; band++) found.push(band);
-    return found;
-  };
-  // What is painted, by height: each text beside all that is on the page would be millions of pairs.
-  const paint = () => {
-    const found = new Map();
-    for (const other of document.querySelectorAll('body *')) {
-      if (!other.matches(CONTENT) && !hasGround(getComputedStyle(other))) continue;
-      for (const box of other.getClientRects())
-        for (const band of bands(box)) {
-          if (!found.has(band)) found.set(band, []);
-          found.get(band).push({other, box});
-        }
-    }
-    return found;
-  };
-  const keyOf = node => {
-    painted ??= paint();
-    const boxes = textBoxes(node), {number, grounds} = chain(node);
-    const stands = boxes.length && grounds.every(ground => {
-      const room = [...ground.getClientRects()];
-      return ground === document.body || ground === document.documentElement ||
-        boxes.every(box => room.some(each => holds(each, box)));
-    });
-    const isShared = box => bands(box).some(band => (painted.get(band) ?? [])
-      .some(paint => meets(paint.box, box) && !paint.other.contains(node)));
-    if (!stands || boxes.some(isShared)) return null;
-    const style = getComputedStyle(node);
-    return [number, ...OWN.map(name => style[name])].join('|');
-  };
-  check.evaluate = function (node, ...rest) {
-    const key = keyOf(node), tell = this.data;
-    if (key !== null && passed.has(key)) return true;
-    let told = null;
-    this.data = data => { told = data; tell.call(this, data); };
-    const verdict = measure.call(this, node, ...rest);
-    if (key !== null && verdict === true && told?.contrastRatio) passed.add(key);
-    return verdict;
-  };
-})();"""
-
-
 def accessibility_faults(page: Page) -> list[str]:
     """Thin out the code of the open page; return what axe-core finds that is serious or critical."""
     page.evaluate(ONE_WORD_OF_EACH_COLOUR)
     # preload would fetch style sheets again, from wrong addresses where one imports another.
-    axe, options = Axe(AXE_SCRIPT + MEASURE_A_STYLE_ONCE), {"resultTypes": ["violations"], "preload": False}
-    violations = axe.run(page, options=options).response["violations"]
+    violations = (
+        Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
+    )
     return [
         f"{violation['id']} ({violation['impact']}): {violation['help']}: {node['html'][:160]}"
         for violation in violations

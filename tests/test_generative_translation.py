@@ -336,8 +336,8 @@ def test_another_device_changes_nothing_in_the_chapter(monkeypatch):
         name: lenet(image_size=16, seed=seed).eval()
         for seed, name in enumerate(("teacher", "second", "measure", "plain"))
     }
-    scope |= {"digit_domains": lambda: (domain, domain), "readers": lambda: readers}
-    scope["estimated_shares"] = lambda: torch.full((10,), 0.1)
+    scope |= {"digit_domains": lambda *_: (domain, domain), "readers": lambda: readers}
+    scope["estimated_shares"] = lambda *_: torch.full((10,), 0.1)
     monkeypatch.setattr(adversarial, "autocast_dtype", lambda _device: None)  # as there
 
     def measured():
