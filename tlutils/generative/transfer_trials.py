@@ -121,8 +121,10 @@ def paint(painter: str, x: Float[Tensor, "n 1 16 16"]) -> Float[Tensor, "n 1 16 
 
     Raises
     ------
-    ValueError
+    RunError
         If no such run is stored.
+    ValueError
+        If there is no digit, or the digits are of another size.
     """
     return translate(runs.load(painter).load_into(image_translator(16), "to_target"), x)
 
@@ -190,7 +192,8 @@ def painted_trial(
     Returns
     -------
     ``looks``: the ``step``, the accuracy on ``held out`` digits of the kind (painted, or original where only
-    these are trained on), the ``information`` on unlabelled target images, and the truth, ``test``.
+    these are trained on), the ``information`` on unlabelled target images, and the truth, ``test``: of a
+    target that is to be reported, no choice may read it.
 
     Raises
     ------
