@@ -87,9 +87,10 @@ def test_the_gallery_has_a_row_per_game():
     assert figure.axes[2].get_title() == "diversity"
 
 
-def test_strips_and_pairs():
-    images = np.zeros((12, 16, 16))
+def test_strips_show_one_row_or_several_under_a_name():
+    images = np.arange(12.0)[:, None, None].repeat(4, axis=1).repeat(3, axis=2)
     assert [ax.get_title(loc="left") for ax in figures.strips({"a": images, "b": images}).axes] == ["a", "b"]
-    figure = figures.pairs(images, images)
-    assert len(figure.axes) == 4
-    assert figure.axes[2].get_title(loc="left") == "generated 11 to 12"
+    (ax,) = figures.strips({"a": np.stack([images, images + 100])}).axes
+    shown = ax.images[0].get_array()
+    assert shown.shape == (8, 36)
+    assert shown[::4, ::3].tolist() == [list(range(12)), list(range(100, 112))]

@@ -26,7 +26,6 @@ __all__ = [
     "listed",
     "one_dimension",
     "packed",
-    "pairs",
     "ring_lab",
     "strips",
     "table",
@@ -263,36 +262,23 @@ def gallery(patients: Mapping[str, AdversarialHistory]) -> Figure:
 
 
 def strips(rows: Mapping[str, np.ndarray]) -> Figure:
-    """Show one row of images per name, the name above its row.
+    """Show one or more rows of images per name, the name above them.
 
     Parameters
     ----------
     rows
-        Name → images (n, height, width), values in [0, 255].
+        Name → images (n, height, width), or several such rows (num_rows, n, height, width), values in
+        [0, 255]; the same shape for every name.
     """
-    figure, axes = plt.subplots(len(rows), 1, figsize=(4.6, 0.7 * len(rows)))
-    for ax, (name, images) in zip(np.atleast_1d(axes), rows.items(), strict=True):
-        ax.imshow(
-            np.concatenate(list(images), axis=1), cmap="gray", vmin=0, vmax=255, interpolation="nearest"
-        )
+    *_, n, height, width = next(iter(rows.values())).shape
+    blocks = {
+        name: np.block([[*row] for row in images.reshape(-1, n, height, width)])
+        for name, images in rows.items()
+    }
+    tall = sum(0.28 + 4.6 * len(block) / block.shape[1] for block in blocks.values())
+    figure, axes = plt.subplots(len(blocks), 1, figsize=(4.6, tall))
+    for ax, (name, block) in zip(np.atleast_1d(axes), blocks.items(), strict=True):
+        ax.imshow(block, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         ax.set_title(name, fontsize="small", loc="left", pad=2)
         ax.set_axis_off()
     return figure
-
-
-def pairs(samples: np.ndarray, neighbours: np.ndarray, *, num_columns: int = 10) -> Figure:
-    """Show generated images in rows, and below each the training image that is nearest to it.
-
-    Parameters
-    ----------
-    samples, neighbours
-        As many of one as of the other (n, height, width), values in [0, 255].
-    num_columns
-        Images per row.
-    """
-    rows: dict[str, np.ndarray] = {}
-    for start in range(0, len(samples), num_columns):
-        part = slice(start, start + num_columns)
-        rows[f"generated {start + 1} to {start + len(samples[part])}"] = samples[part]
-        rows["nearest training images" + " " * (start // num_columns)] = neighbours[part]
-    return strips(rows)
