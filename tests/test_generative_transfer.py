@@ -18,6 +18,7 @@ from tlutils.generative.transfer import (
     information,
     kernel_distance,
     labelled_by,
+    mean_distance,
 )
 from tlutils.models import Classifier
 from tlutils.runtime import new_generator
@@ -104,6 +105,14 @@ def test_the_kernels_widths_follow_the_scale():
     unit = pairs.mean().sqrt().item()
     expected = multi_kernel_mmd2(x, y, bandwidths=[f * unit for f in (0.25, 0.5, 1, 2, 4)])
     assert found.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_the_distance_of_means_is_the_mmd_of_the_linear_kernel():
+    x, y = points(20), points(30, seed=1) + 0.5
+    within_x, within_y, between = ((a @ b.T).mean() for a, b in ((x, x), (y, y), (x, y)))
+    found = mean_distance(x, y)
+    assert found.item() == pytest.approx((within_x + within_y - 2 * between).item(), abs=1e-5)
+    assert mean_distance(x + 7, y + 7).item() == pytest.approx(found.item(), abs=1e-4)
 
 
 def test_no_gradient_passes_through_the_widths():

@@ -240,7 +240,7 @@ def _save(name: str, outcome: Outcome, provenance: dict[str, Any]) -> None:
         contents[file], files[which] = content, {"file": file, "sha256": digest}
     record = {"provenance": provenance, "metrics": outcome.metrics, "weights": files}
     record["sha256"] = json_digest(record)  # before anything is written: it may refuse
-    text = json.dumps(record, indent=1)
+    text = json.dumps(record, separators=(",", ":"))  # white space would be a third of all records
     for file, content in contents.items():
         write_atomically(path.parent / file, lambda out, content=content: out.write(content))
     write_atomically(path, lambda out: out.write(text.encode()))

@@ -27,6 +27,7 @@ __all__ = [
     "information",
     "kernel_distance",
     "labelled_by",
+    "mean_distance",
 ]
 
 
@@ -134,6 +135,24 @@ def fit_encoder(
         losses.append(loss.item())
     generator.train(was_training)
     return losses
+
+
+def mean_distance(
+    source: Float[Tensor, "n num_features"], target: Float[Tensor, "m num_features"]
+) -> Float[Tensor, ""]:
+    """Return the squared distance of the means of two batches, the squared MMD with a linear kernel.
+
+    Source
+    ------
+    Tzeng, Hoffman, Zhang, Saenko, Darrell, "Deep domain confusion: maximizing for domain invariance", 2014;
+    see chapter "Deep alignment".
+
+    Examples
+    --------
+    >>> mean_distance(torch.tensor([[0.0, 0.0], [2.0, 0.0]]), torch.tensor([[1.0, 3.0]]))
+    tensor(9.)
+    """
+    return (source.mean(dim=0) - target.mean(dim=0)).square().sum()
 
 
 def kernel_distance(

@@ -83,10 +83,11 @@ def linear_head(z: Float[Tensor, "n d"], y: Int[Tensor, " n"], *, ridge: float =
     return head
 
 
-def kinds_of_features(generator: nn.Module, critic: Classifier) -> dict[str, nn.Module]:
+def kinds_of_features(generator: nn.Module, critic: Classifier, *, seed: int) -> dict[str, nn.Module]:
     """Return networks whose fixed outputs are tried as features of 16×16 images.
 
     The noise encoder, a generator's first four layers, gets 8×8 thumbnails, standardised by target images.
+    `seed` is that of the two random networks, of a GAN's start.
     """
     pool, flat = nn.AvgPool2d(2), nn.Flatten()
     thumbnail = nn.Sequential(pool, flat, nn.BatchNorm1d(64, affine=False, momentum=None))
@@ -95,9 +96,9 @@ def kinds_of_features(generator: nn.Module, critic: Classifier) -> dict[str, nn.
         "256 pixels": flat,
         "thumbnail": thumbnail,
         "noise encoder": nn.Sequential(thumbnail, generator.layers[:4], flat),
-        "random noise encoder": nn.Sequential(thumbnail, image_generator(16, seed=7).layers[:4], flat),
+        "random noise encoder": nn.Sequential(thumbnail, image_generator(16, seed=seed).layers[:4], flat),
         "critic": critic.backbone,
-        "random critic": image_critic(16, seed=7).backbone,
+        "random critic": image_critic(16, seed=seed).backbone,
     }
 
 
