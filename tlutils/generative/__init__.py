@@ -60,6 +60,7 @@ from tlutils.generative.transfer import (
     information,
     kernel_distance,
     labelled_by,
+    mean_distance,
 )
 from tlutils.generative.translation import CycleGame, ImageBuffer, image_translator, translate
 from tlutils.generative.transport import TransportPlan, distance_of_points, distance_on_a_line, transport_plan
@@ -114,6 +115,7 @@ __all__ = [
     "kernel_distance",
     "labelled_by",
     "least_squares_loss",
+    "mean_distance",
     "minimax_loss",
     "mixture_density",
     "mixture_sample",
