@@ -52,6 +52,6 @@ stage "unit tests" python -m pytest --quiet -n 2 -m "$marks" --ignore tests/test
 # training function also does a few steps whose result is dropped; then as on Colab, with two.
 stage "chapters" env TLUTILS_LIVE=none TLUTILS_SMOKE=1 python -m pytest --quiet -p no:cacheprovider -n 2 \
   --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg chapters || failed=1
-stage "chapters on Colab" python -m pytest --quiet -n 2 tests/test_colab.py || failed=1
+stage "chapters on Colab" python -m pytest --quiet -n 2 --maxschedchunk 1 tests/test_colab.py || failed=1
 wait $beside || failed=1
 exit $failed

@@ -260,22 +260,29 @@ def open_everything(page: Page) -> None:
     page.wait_for_timeout(200)
 
 
-# Leaves one word of code of each colour: axe-core measures the contrast of every word, thousands on a page.
-ONE_WORD_OF_EACH_COLOUR = """() => {
+# axe-core looks at every element and measures the contrast of every word, thousands on a page. This leaves
+# one word of code of each colour; and of formulas what assistive technology is given, in a box of their size.
+LESS_OF_THE_SAME = """() => {
+  const drawn = [...document.querySelectorAll('mjx-container > mjx-math[aria-hidden=true]')]
+    .map(math => [math, math.getBoundingClientRect()]);
+  for (const [math, {width, height}] of drawn) {
+    math.replaceChildren();
+    math.style = `display: inline-block; width: ${width}px; height: ${height}px`;
+  }
   const seen = new Set(), repeated = [];
-  for (const word of document.querySelectorAll('.highlight pre span[class]')) {
-    const style = getComputedStyle(word), ground = getComputedStyle(word.closest('pre')).backgroundColor;
-    const colours = [style.color, style.backgroundColor, ground].join();
+  for (const word of document.querySelectorAll('.highlight pre span[class], .sig span[class]')) {
+    const [style, ground] = [word, word.closest('pre, .sig')].map(node => getComputedStyle(node));
+    const colours = [style.color, style.backgroundColor, ground.backgroundColor].join();
     if (seen.has(colours)) { repeated.push(word); } else { seen.add(colours); }
   }
   repeated.forEach(word => word.replaceWith(...word.childNodes));
-  document.querySelectorAll('.highlight pre').forEach(code => code.normalize());
+  document.querySelectorAll('.highlight pre, .sig').forEach(code => code.normalize());
 }"""
 
 
 def accessibility_faults(page: Page) -> list[str]:
-    """Thin out the code of the open page; return what axe-core finds that is serious or critical."""
-    page.evaluate(ONE_WORD_OF_EACH_COLOUR)
+    """Thin out the code and formulas of the open page; return what axe-core finds serious or critical."""
+    page.evaluate(LESS_OF_THE_SAME)
     # preload would fetch style sheets again, from wrong addresses where one imports another.
     violations = (
         Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]

@@ -20,7 +20,9 @@ import pytest
 
 from chapters import PATHS, ROOT
 
-NBVAL = ["--nbval", "--nbval-sanitize-with", ROOT / "tests" / "nbval_sanitize.cfg", "-p", "no:cacheprovider"]
+# nbval alone, without the settings of our own tests (-c) and other plugins, which take long to import.
+NBVAL = ["-c", os.devnull, "-p", "nbval.plugin", "-p", "no:cacheprovider"]
+NBVAL += ["--nbval", "--nbval-sanitize-with", ROOT / "tests" / "nbval_sanitize.cfg"]
 LAUNCH = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
 
@@ -60,6 +62,7 @@ def new_environment(folder: Path) -> tuple[Path, dict[str, str]]:
         "OMP_WAIT_POLICY": "PASSIVE",  # two kernels share the processors: who waits must not spin
         "OPENBLAS_THREAD_TIMEOUT": "4",  # the same for those of NumPy and SciPy
         "TLUTILS_LIVE": "none",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     return python, variables
 

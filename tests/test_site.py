@@ -18,7 +18,7 @@ SITE = ROOT / "_build" / "html"
 TOC = ROOT / "_toc.yml"
 PAGES = [f"{name}.html" for name in site_checks.toc_files(TOC)]
 CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
-API = [page for page in PAGES if page.startswith("book/api/")]
+API, NUMBERS = ([page for page in PAGES if page.startswith(f"book/{part}/")] for part in ("api", "numbers"))
 OPENED = [*PAGES, "search.html", "genindex.html"]
 
 of_the_files = pytest.mark.xdist_group("files")
@@ -100,9 +100,9 @@ def test_every_image_has_text(site, parsed):
 @pytest.mark.parametrize(
     ("page", "width", "scheme"),
     [(page, 360, "dark") for page in OPENED]
-    # The pages of the API are one page with other docstrings: what is too wide shows in the narrow window,
-    # and one of them shows the colours of the other scheme.
-    + [(page, 1600, "light") for page in OPENED if page not in API[1:]]
+    # The pages of the API are one page with other docstrings, those of the numbers one with other runs: what
+    # is too wide shows in the narrow window, and one of them shows the colours of the other scheme.
+    + [(page, 1600, "light") for page in OPENED if page not in API[1:] + NUMBERS[1:]]
     # Width and colours have nothing to do with each other; three pages show that it stays so.
     + [(page, *other) for page in (PAGES[0], *CHAPTERS[:2]) for other in ((360, "light"), (1600, "dark"))],
 )

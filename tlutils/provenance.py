@@ -108,8 +108,8 @@ def code_digest(function: Callable) -> str:
         name = f"{item.__module__}.{item.__qualname__}"
         if name in found:
             continue
-        found[name] = normalised_source(_source(item))
-        for used_name, used in _used_objects(item, found[name]):
+        found[name] = _normalised(item)
+        for used_name, used in _used_objects(item):
             for place, part in _parts(used_name, used):
                 if isinstance(part, bool | int | float | str):
                     found[f"{name}:{place}"] = repr(part)
@@ -168,24 +168,44 @@ def _is_ours(item: object, home: str) -> bool:
     return module == home or (module.split(".")[0] == "tlutils" and module != __name__)
 
 
-def _used_objects(item: Callable, source: str) -> Iterator[tuple[str, object]]:
-    """Yield what the global names in `source` mean where `item` was defined: `name` and `module.name`.
+# A chapter asks for the digests of many runs whose code is nearly the same. What a definition says cannot
+# change; what its names mean can, and is looked up each time.
+@functools.cache
+def _normalised(item: Callable) -> str:
+    """Return the normalised source of a function or class."""
+    return normalised_source(_source(item))
+
+
+def _used_objects(item: Callable) -> Iterator[tuple[str, object]]:
+    """Yield what the global names in the source of `item` mean where it was defined: `name`, `module.name`.
 
     A class also uses the classes that it extends.
     """
     if inspect.isclass(item):
         yield from ((base.__qualname__, base) for base in item.__bases__)
     namespace = vars(sys.modules[item.__module__])
-    tree = ast.parse(source)
+    for name, attribute in _used_names(item):
+        if attribute is None and name in namespace:
+            yield name, namespace[name]
+        owner = namespace.get(name)
+        if attribute is not None and isinstance(owner, ModuleType | type) and hasattr(owner, attribute):
+            yield f"{name}.{attribute}", getattr(owner, attribute)
+
+
+@functools.cache
+def _used_names(item: Callable) -> list[tuple[str, str | None]]:
+    """Return the global names in the source of `item`: (name, None), and (owner, attribute)."""
+    tree = ast.parse(_normalised(item))
     # `__file__` and its kind say where the code lies, which differs between machines, not what it does.
     used = {name for name in _global_names(item) | _names_at_definition(tree) if not name.startswith("__")}
+    found: dict[tuple[str, str | None], None] = {}  # each once, in their order
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in used and node.id in namespace:
-            yield node.id, namespace[node.id]
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in used:
-            owner = namespace.get(node.value.id)
-            if isinstance(owner, ModuleType | type) and hasattr(owner, node.attr):
-                yield f"{node.value.id}.{node.attr}", getattr(owner, node.attr)
+        match node:
+            case ast.Name(name) if name in used:
+                found[name, None] = None
+            case ast.Attribute(ast.Name(name), attribute) if name in used:
+                found[name, attribute] = None
+    return [*found]
 
 
 def _global_names(item: Callable) -> set[str]:

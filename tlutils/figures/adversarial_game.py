@@ -8,11 +8,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
+from sklearn.metrics import pairwise_distances_argmin_min
 from torch import Tensor
 from torch.distributions import Distribution
 
-from tlutils.generative import AdversarialHistory, quality
+from tlutils.generative import AdversarialHistory
 from tlutils.plotting import COLOURS, DASHES, percent_axis
 from tlutils.repeats import Interval
 
@@ -87,11 +89,11 @@ def gaps(real: Tensor, images: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> import torch
     >>> gaps(torch.zeros(1, 1, 2, 2), torch.ones(3, 1, 2, 2)).tolist()
     [2.0, 2.0, 2.0]
     """
-    return (images - real[quality.nearest(real, images)]).flatten(1).norm(dim=1)
+    rows, others = (part.detach().cpu().flatten(1).numpy() for part in (images, real))
+    return torch.from_numpy(pairwise_distances_argmin_min(rows, others)[1]).float()
 
 
 def listed(rows: Mapping[str, Any], digits: str = "") -> str:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from tlutils.domains import Labelled
+from tlutils.figures.adversarial_game import gaps
 from tlutils.generative.game import generate
 from tlutils.generative.networks import Generator
 from tlutils.generative.quality import nearest, recognised
@@ -87,9 +88,7 @@ def beside_nearest(samples: Mapping[str, Tensor], real: Tensor) -> dict[str, Ten
 
 def nearest_gaps(real: Tensor, sets: Mapping[str, Tensor]) -> dict[str, tuple[float, float, float]]:
     """Return of each set's distances to its nearest real images the mean, the 10 % quantile and the least."""
-    found = {
-        name: (images - real[nearest(real, images)]).flatten(1).norm(dim=1) for name, images in sets.items()
-    }
+    found = {name: gaps(real, images) for name, images in sets.items()}
     return {
         name: (round(gap.mean().item(), 2), round(gap.quantile(0.1).item(), 2), round(gap.min().item(), 2))
         for name, gap in found.items()
