@@ -27,8 +27,13 @@ stage() {
   [ "$verdict" = ok ]
 }
 
-# Two workers share the processors of a small machine: threads of their own would only get in each other's way.
+# A worker for each processor, whose threads would only get in the others' way; at most three, because a chapter
+# takes up to 4 GB.
 export OMP_NUM_THREADS=1
+workers=$(getconf _NPROCESSORS_ONLN)
+workers=$((workers > 3 ? 3 : workers))
+# glibc: keep freed memory. The data sets are large, and each fresh page costs the system a turn.
+export MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=4000000000
 
 # The book, and the site in a browser, go beside all other stages: each often waits, for a page, a file or a process
 # of its own, and the processors then have the other to work on. Each process of "site" would collect every test
@@ -37,7 +42,7 @@ set -m  # a group of their own, which ends with this program
 (
   failed=0
   stage "book" jupyter-book build . -W --keep-going --quiet || failed=1
-  stage "site" python -m pytest --quiet -n 2 --dist loadgroup -m site \
+  stage "site" python -m pytest --quiet -n "$workers" -m site \
     $(grep -rlw --include='*.py' 'mark\.site' tests tlutils scripts book/_extensions) || failed=1
   exit $failed
 ) &
@@ -46,12 +51,12 @@ set +m
 trap 'kill -- "-$beside" 2>/dev/null' EXIT
 stage "lint" scripts/lint.sh || failed=1
 stage "stored runs" python -m pytest --quiet tests/test_stored_runs.py || failed=1
-stage "unit tests" python -m pytest --quiet -n 2 -m "$marks" --ignore tests/test_colab.py \
+stage "unit tests" python -m pytest --quiet -n "$workers" -m "$marks" --ignore tests/test_colab.py \
   --ignore tests/test_stored_runs.py || failed=1
 # Every chapter is run twice and has to give its stored outputs both times: here with one thread, where every
 # training function also does a few steps whose result is dropped; then as on Colab, with two.
-stage "chapters" env TLUTILS_LIVE=none TLUTILS_SMOKE=1 python -m pytest --quiet -p no:cacheprovider -n 2 \
+stage "chapters" env TLUTILS_LIVE=none TLUTILS_SMOKE=1 python -m pytest --quiet -p no:cacheprovider -n "$workers" \
   --dist loadfile --nbval --nbval-sanitize-with tests/nbval_sanitize.cfg chapters || failed=1
-stage "chapters on Colab" python -m pytest --quiet -n 2 --maxschedchunk 1 tests/test_colab.py || failed=1
+stage "chapters on Colab" python -m pytest --quiet --maxschedchunk 1 -n "$workers" tests/test_colab.py || failed=1
 wait $beside || failed=1
 exit $failed

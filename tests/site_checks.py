@@ -261,7 +261,7 @@ def open_everything(page: Page) -> None:
 
 
 # axe-core looks at every element and measures the contrast of every word, thousands on a page. This leaves
-# one word of code of each colour; and of formulas what assistive technology is given, in a box of their size.
+# one word of code of each colour; and of a formula its box and the <math> that is read aloud, not their parts.
 LESS_OF_THE_SAME = """() => {
   const drawn = [...document.querySelectorAll('mjx-container > mjx-math[aria-hidden=true]')]
     .map(math => [math, math.getBoundingClientRect()]);
@@ -269,6 +269,7 @@ LESS_OF_THE_SAME = """() => {
     math.replaceChildren();
     math.style = `display: inline-block; width: ${width}px; height: ${height}px`;
   }
+  document.querySelectorAll('mjx-assistive-mml > math').forEach(math => math.replaceChildren());
   const seen = new Set(), repeated = [];
   for (const word of document.querySelectorAll('.highlight pre span[class], .sig span[class]')) {
     const [style, ground] = [word, word.closest('pre, .sig')].map(node => getComputedStyle(node));

@@ -21,8 +21,6 @@ CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
 API, NUMBERS = ([page for page in PAGES if page.startswith(f"book/{part}/")] for part in ("api", "numbers"))
 OPENED = [*PAGES, "search.html", "genindex.html"]
 
-of_the_files = pytest.mark.xdist_group("files")
-
 
 @pytest.fixture(scope="module")
 def site():
@@ -34,7 +32,7 @@ def site():
 
 @pytest.fixture(scope="module")
 def parsed(site):
-    """Every page of the site, parsed once for all tests of the files; they share a worker."""
+    """Every page of the site, parsed once for the tests of the files, which stand together."""
     return site_checks.parse(site)
 
 
@@ -62,9 +60,9 @@ def open_page(browser, address):
         page.close()
 
 
-@pytest.fixture(scope="module", params=[pytest.param(c, marks=pytest.mark.xdist_group(c)) for c in CHAPTERS])
+@pytest.fixture(scope="module", params=CHAPTERS)
 def chapter_page(browser, address, request):
-    """A chapter, opened once for all tests of what moves on it."""
+    """A chapter, opened once for all tests of what moves on it; pytest runs these one after the other."""
     page = site_checks.new_page(browser, viewport={"width": 1280, "height": 900})
     page.goto(f"{address}/{request.param}")
     site_checks.settle(page)
@@ -87,12 +85,10 @@ def test_every_page_of_the_contents_has_html(site):
     assert site_checks.missing_pages(TOC, site) == []
 
 
-@of_the_files
 def test_no_link_or_anchor_is_broken(site, parsed):
     assert site_checks.broken_links(site, parsed) == []
 
 
-@of_the_files
 def test_every_image_has_text(site, parsed):
     assert site_checks.images_without_text(site, parsed) == []
 
@@ -260,12 +256,11 @@ def test_hints_and_solutions_are_folded_and_open(chapter_page):
         assert body.is_visible()
 
 
-@of_the_files
 @pytest.mark.parametrize("chapter", CHAPTERS)
-def test_a_chapter_can_be_opened_in_colab_and_downloaded(site, parsed, chapter):
+def test_a_chapter_can_be_opened_in_colab_and_downloaded(site, chapter):
     url = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
     slug, notebook = url.removeprefix("https://github.com/"), chapter.replace(".html", ".ipynb")
-    links = [link["href"] for link in parsed[site / chapter].find_all("a", href=True)]
+    links = [link["href"] for link in site_checks.soup(site / chapter).find_all("a", href=True)]
 
     assert links.count(f"https://colab.research.google.com/github/{slug}/blob/main/{notebook}") == 1
     assert sum(link.endswith(f"_sources/{notebook}") for link in links) == 1

@@ -121,7 +121,7 @@ STAGES = ["book", "chapters", "chapters on Colab", "lint", "site", "stored runs"
         ("nothing of this name", []),
         ("build .", ["book"]),
         ("--nbval-sanitize-with", ["chapters"]),
-        ("2 tests/test_colab.py", ["chapters on Colab"]),
+        ("--maxschedchunk", ["chapters on Colab"]),
         ("lint.sh", ["lint"]),
         ("-m site", ["site"]),
         ("quiet tests/test_stored_runs.py", ["stored runs"]),

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tlutils import guards
 from tlutils.catalogue import DataFile, DatasetInfo
 
 CONNECT_TIMEOUT_S = 20
@@ -281,6 +282,7 @@ def read_prepared(path: Path, info: DatasetInfo, split: str) -> tuple[np.ndarray
     DatasetError
         The file is damaged or holds something else.
     """
+    guards.holds_arrays(path)
     try:
         # Opened here, because np.load leaves a damaged file open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:

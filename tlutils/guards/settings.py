@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import numbers
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +26,7 @@ __all__ = [
     "has_its_digest",
     "has_not_diverged",
     "has_the_dtype_of",
+    "holds_arrays",
     "is_finite_loss",
     "is_whole",
     "leaves_no_part_empty",
@@ -319,3 +322,31 @@ def has_its_digest(record: object) -> None:
         raise ValueError("the record has no SHA-256 of its content")
     if json_digest({key: value for key, value in record.items() if key != "sha256"}) != record["sha256"]:
         raise ValueError("the record does not have its recorded SHA-256")
+
+
+def holds_arrays(path: Path) -> None:
+    """Refuse a prepared file of which a part does not begin as an array of its size does.
+
+    A single wrong byte makes `zipfile` and NumPy stumble in a dozen ways, from NotImplementedError to a
+    request for petabytes of memory; all of them mean the same.
+
+    Raises
+    ------
+    datasets.DatasetError
+        Names the file, what was found, and what to do.
+    """
+    from tlutils.downloads import damaged
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for part in archive.infolist():
+                with archive.open(part) as stream:
+                    version, _ = np.lib.format.read_magic(stream)
+                    header = getattr(np.lib.format, f"read_array_header_{version}_0")(stream)
+                    num_bytes = math.prod(header[0]) * header[2].itemsize
+                    if stream.tell() + num_bytes != part.file_size:
+                        raise ValueError(
+                            f"{part.filename} has {part.file_size} bytes for an array {header[0]}"
+                        )
+    except Exception as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
