@@ -261,7 +261,7 @@ def open_everything(page: Page) -> None:
 
 
 # axe-core looks at every element and measures the contrast of every word, thousands on a page. This leaves
-# one word of code of each colour; and of a formula its box and the <math> that is read aloud, not their parts.
+# one word of code of each colour; and of a formula its box and the <math> read aloud, not their parts.
 LESS_OF_THE_SAME = """() => {
   const drawn = [...document.querySelectorAll('mjx-container > mjx-math[aria-hidden=true]')]
     .map(math => [math, math.getBoundingClientRect()]);
