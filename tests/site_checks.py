@@ -10,7 +10,7 @@ import functools
 import http.server
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -47,6 +47,25 @@ TOO_WIDE = """() => {
     node.getBoundingClientRect().right > width + 1 && !scrolls(node.parentElement));
   const names = wide.slice(0, 3).map(node => node.tagName.toLowerCase() + '.' + node.className);
   return [`the page is ${root.scrollWidth} px wide in a window of ${width} px: ${names.join(', ')}`];
+}"""
+# axe-core looks at every element and measures the contrast of every word, thousands on a page. This leaves
+# one word of code of each kind; and of a formula its box and the <math> read aloud, not their parts.
+LESS_OF_THE_SAME = """() => {
+  const drawn = [...document.querySelectorAll('mjx-container > mjx-math[aria-hidden=true]')]
+    .map(math => [math, math.getBoundingClientRect()]);
+  for (const [math, {width, height}] of drawn) {
+    math.replaceChildren();
+    math.style = `display: inline-block; width: ${width}px; height: ${height}px`;
+  }
+  document.querySelectorAll('mjx-assistive-mml > math').forEach(math => math.replaceChildren());
+  const seen = new Set(), repeated = [];
+  for (const word of document.querySelectorAll('.highlight pre span[class], .sig span[class]')) {
+    const ground = word.closest('pre, .sig');
+    const kind = [word, ground].map(node => [node.className, node.getAttribute('style')]).join();
+    if (seen.has(kind)) { repeated.push(word); } else { seen.add(kind); }
+  }
+  repeated.forEach(word => word.replaceWith(...word.childNodes));
+  document.querySelectorAll('.highlight pre, .sig').forEach(code => code.normalize());
 }"""
 # A link whose end is hidden: it cannot even be scrolled to.
 CUT = """() => [...document.querySelectorAll('a')].filter(link => link.textContent.trim() &&
@@ -205,10 +224,18 @@ def settle(page: Page) -> None:
     page.evaluate("() => window.MathJax?.startup?.promise")
 
 
+def look(page: Page, width: int, scheme: str) -> None:
+    """Show the open page in a window of this width, in the colours of this scheme."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    # Colours fade from one state to the next; contrast is that of the final state.
+    page.wait_for_timeout(200)
+
+
 def browser_faults(
-    browser: Browser, url: str, *, width: int = 1600, scheme: str = "light"
+    browser: Browser, url: str, views: Sequence[tuple[int, str]] = ((1600, "light"),)
 ) -> dict[str, list[str]]:
-    """Open a page and return what is wrong with it, by kind.
+    """Open a page, look at it in windows of some widths and schemes, and return what is wrong, by kind.
 
     The kinds are "console", "request", "mathematics", "width", "weight" and "accessibility"; each has a list
     of sentences.
@@ -223,6 +250,7 @@ def browser_faults(
         if address.scheme not in ("data", "blob") and address.netloc != host:
             requests.append(f"asks {address.netloc} for {request.url}")
 
+    width, scheme = views[0]
     page = new_page(browser, viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.on("console", lambda message: message.type == "error" and console.append(message.text))
     page.on("pageerror", lambda error: console.append(str(error)))
@@ -232,14 +260,16 @@ def browser_faults(
         page.goto(url)
         settle(page)
         open_everything(page)
-        return {
-            "console": console,
-            "request": requests,
-            "mathematics": page.evaluate(UNRENDERED),
-            "width": page.evaluate(TOO_WIDE) + page.evaluate(CUT),
-            "accessibility": accessibility_faults(page),
-            "weight": [] if page.locator(".tl-lab").count() else too_heavy(finished),
-        }
+        faults = {"mathematics": page.evaluate(UNRENDERED), "width": [], "accessibility": []}
+        for view in views:
+            look(page, *view)
+            faults["width"] += [f"{view}: {fault}" for fault in page.evaluate(TOO_WIDE) + page.evaluate(CUT)]
+        page.evaluate(LESS_OF_THE_SAME)
+        for view in reversed(views):  # the last is still shown
+            look(page, *view)
+            faults["accessibility"] += [f"{view}: {fault}" for fault in accessibility_faults(page)]
+        weight = [] if page.locator(".tl-lab").count() else too_heavy(finished)
+        return faults | {"console": console, "request": requests, "weight": weight}
     finally:
         page.close()
 
@@ -256,34 +286,10 @@ def open_everything(page: Page) -> None:
       document.querySelectorAll('details').forEach(fold => { fold.open = true; });
       document.querySelectorAll('button.toggle-button-hidden').forEach(button => button.click());
     }""")
-    # Colours fade from one state to the next; contrast is that of the final state.
-    page.wait_for_timeout(200)
-
-
-# axe-core looks at every element and measures the contrast of every word, thousands on a page. This leaves
-# one word of code of each colour; and of a formula its box and the <math> read aloud, not their parts.
-LESS_OF_THE_SAME = """() => {
-  const drawn = [...document.querySelectorAll('mjx-container > mjx-math[aria-hidden=true]')]
-    .map(math => [math, math.getBoundingClientRect()]);
-  for (const [math, {width, height}] of drawn) {
-    math.replaceChildren();
-    math.style = `display: inline-block; width: ${width}px; height: ${height}px`;
-  }
-  document.querySelectorAll('mjx-assistive-mml > math').forEach(math => math.replaceChildren());
-  const seen = new Set(), repeated = [];
-  for (const word of document.querySelectorAll('.highlight pre span[class], .sig span[class]')) {
-    const [style, ground] = [word, word.closest('pre, .sig')].map(node => getComputedStyle(node));
-    const colours = [style.color, style.backgroundColor, ground.backgroundColor].join();
-    if (seen.has(colours)) { repeated.push(word); } else { seen.add(colours); }
-  }
-  repeated.forEach(word => word.replaceWith(...word.childNodes));
-  document.querySelectorAll('.highlight pre, .sig').forEach(code => code.normalize());
-}"""
 
 
 def accessibility_faults(page: Page) -> list[str]:
-    """Thin out the code and formulas of the open page; return what axe-core finds serious or critical."""
-    page.evaluate(LESS_OF_THE_SAME)
+    """Return what axe-core finds on the open page that is serious or critical."""
     # preload would fetch style sheets again, from wrong addresses where one imports another.
     violations = (
         Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]

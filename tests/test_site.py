@@ -93,17 +93,18 @@ def test_every_image_has_text(site, parsed):
     assert site_checks.images_without_text(site, parsed) == []
 
 
-@pytest.mark.parametrize(
-    ("page", "width", "scheme"),
-    [(page, 360, "dark") for page in OPENED]
+def views(page: str) -> list[tuple[int, str]]:
+    """Return the widths and schemes in which a page is looked at."""
     # The pages of the API are one page with other docstrings, those of the numbers one with other runs: what
     # is too wide shows in the narrow window, and one of them shows the colours of the other scheme.
-    + [(page, 1600, "light") for page in OPENED if page not in API[1:] + NUMBERS[1:]]
+    seen = [(360, "dark")] if page in API[1:] + NUMBERS[1:] else [(360, "dark"), (1600, "light")]
     # Width and colours have nothing to do with each other; three pages show that it stays so.
-    + [(page, *other) for page in (PAGES[0], *CHAPTERS[:2]) for other in ((360, "light"), (1600, "dark"))],
-)
-def test_the_browser_finds_no_fault(browser, address, page, width, scheme):
-    faults = site_checks.browser_faults(browser, f"{address}/{page}", width=width, scheme=scheme)
+    return seen + [(360, "light"), (1600, "dark")] * (page in (PAGES[0], *CHAPTERS[:2]))
+
+
+@pytest.mark.parametrize("page", OPENED)
+def test_the_browser_finds_no_fault(browser, address, page):
+    faults = site_checks.browser_faults(browser, f"{address}/{page}", views(page))
 
     assert {kind: found for kind, found in faults.items() if found} == {}
 
@@ -162,6 +163,16 @@ def test_the_colour_mode_can_be_switched(open_page):
         page.locator(".theme-switch-button").first.press("Enter")
 
     assert background() != before
+
+
+def test_the_colours_follow_those_of_the_system(open_page):
+    page = open_page(PAGES[0], color_scheme="light")
+    theme = "() => document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "light"
+
+    page.emulate_media(color_scheme="dark")
+
+    page.wait_for_function(f"({theme})() === 'dark'")
 
 
 @pytest.mark.parametrize("name", [PAGES[0], CHAPTERS[0]])

@@ -112,17 +112,17 @@ def test_decoration_needs_no_text(tmp_path, body):
     assert site_checks.images_without_text(site, site_checks.parse(site)) == []
 
 
-def faults_of(browser, folder: Path, body: str, **view: object) -> dict[str, list[str]]:
+def faults_of(browser, folder: Path, body: str, *views: tuple[int, str]) -> dict[str, list[str]]:
     """Serve a site with `body` on its page and return the faults that the browser finds, by kind."""
     with site_checks.serve(make_site(folder, body)) as address:
-        faults = site_checks.browser_faults(browser, f"{address}/page.html", **view)
+        faults = site_checks.browser_faults(browser, f"{address}/page.html", views or [(1600, "light")])
     return {kind: found for kind, found in faults.items() if found}
 
 
 def test_a_sound_page_passes_in_the_browser(browser, tmp_path):
     body = SOUND + '<p class="math">\\(x\\)</p>' + TYPESET
 
-    assert faults_of(browser, tmp_path, body, width=360, scheme="dark") == {}
+    assert faults_of(browser, tmp_path, body, (360, "dark")) == {}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_sound_page_passes_in_the_browser(browser, tmp_path):
     ],
 )
 def test_a_fault_is_found_and_nothing_else(browser, tmp_path, kind, words, body):
-    faults = faults_of(browser, tmp_path, body, width=360)
+    faults = faults_of(browser, tmp_path, body, (360, "light"))
 
     assert words in " ".join(faults[kind])
     assert list(faults) == [kind]
@@ -205,6 +205,29 @@ def test_a_pale_text_is_found_beside_a_sound_one_that_is_like_it(browser, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (
+            "accessibility",
+            "<style>@media (prefers-color-scheme: dark) { p { color: #ccc; } }</style><p>one</p>",
+        ),
+        (  # a kind of word that has the colour of another in the scheme in which the page was opened
+            "accessibility",
+            "<style>@media (prefers-color-scheme: dark) { .k { color: #ccc; } }</style>"
+            '<div class="highlight"><pre><span class="n">x</span> <span class="k">pale</span></pre></div>',
+        ),
+        ("width", "<style>@media (max-width: 400px) { p { width: 500px; } }</style><p>one</p>"),
+    ],
+)
+@pytest.mark.parametrize("views", [((1600, "light"), (360, "dark")), ((360, "dark"), (1600, "light"))])
+def test_a_fault_in_one_of_several_views_is_found_and_the_view_named(browser, tmp_path, kind, body, views):
+    faults = faults_of(browser, tmp_path, body, *views)
+
+    assert list(faults) == [kind]
+    assert [fault.split(":")[0] for fault in faults[kind]] == ["(360, 'dark')"]
+
+
+@pytest.mark.parametrize(
     "body",
     [
         '<script src="https://cdn.invalid/library.js"></script>',
@@ -222,4 +245,4 @@ def test_a_request_to_a_third_party_is_found(browser, tmp_path, body):
 def test_what_scrolls_in_its_own_box_is_not_too_wide(browser, tmp_path):
     body = '<div tabindex="0" style="overflow-x: auto"><div style="width: 900px">wide</div></div>'
 
-    assert faults_of(browser, tmp_path, body, width=360) == {}
+    assert faults_of(browser, tmp_path, body, (360, "light")) == {}

@@ -169,6 +169,7 @@ def _load_files(info: DatasetInfo, split: str, root: str | os.PathLike | None) -
         path = downloads.prepared_path(folder, info.name)
         if path.exists():
             try:
+                guards.holds_arrays(path)
                 return downloads.read_prepared(path, info, split)
             except DatasetError as error:
                 failure = error

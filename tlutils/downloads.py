@@ -12,6 +12,7 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import math
 import os
 import shutil
 import tarfile
@@ -24,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tlutils import guards
 from tlutils.catalogue import DataFile, DatasetInfo
 
 CONNECT_TIMEOUT_S = 20
@@ -274,6 +274,31 @@ def _remove_leftovers(path: Path) -> None:
                 leftover.unlink()
 
 
+def check_arrays(path: Path) -> None:
+    """Look whether each part of a prepared file begins as an array of its size does.
+
+    A single wrong byte makes `zipfile` and NumPy stumble in a dozen ways, from NotImplementedError to a
+    request for petabytes of memory; all of them mean the same. The content has a checksum of its own.
+
+    Raises
+    ------
+    DatasetError
+        Names the file, what was found, and what to do.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for part in archive.infolist():
+                with archive.open(part) as stream:
+                    version, _ = np.lib.format.read_magic(stream)
+                    shape, _, dtype = getattr(np.lib.format, f"read_array_header_{version}_0")(stream)
+                    if (needed := stream.tell() + math.prod(shape) * dtype.itemsize) != part.file_size:
+                        raise damaged(path, f"{part.filename} has {part.file_size} bytes, not {needed}")
+    except DatasetError:
+        raise
+    except Exception as error:
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
+
+
 def read_prepared(path: Path, info: DatasetInfo, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return images and labels of one split from a prepared file.
 
@@ -282,7 +307,6 @@ def read_prepared(path: Path, info: DatasetInfo, split: str) -> tuple[np.ndarray
     DatasetError
         The file is damaged or holds something else.
     """
-    guards.holds_arrays(path)
     try:
         # Opened here, because np.load leaves a damaged file open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tlutils import downloads
 from tlutils.files import json_digest
 
 __all__ = [
@@ -327,26 +326,9 @@ def has_its_digest(record: object) -> None:
 def holds_arrays(path: Path) -> None:
     """Refuse a prepared file of which a part does not begin as an array of its size does.
 
-    A single wrong byte makes `zipfile` and NumPy stumble in a dozen ways, from NotImplementedError to a
-    request for petabytes of memory; all of them mean the same.
-
     Raises
     ------
     datasets.DatasetError
         Names the file, what was found, and what to do.
     """
-    from tlutils.downloads import damaged
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for part in archive.infolist():
-                with archive.open(part) as stream:
-                    version, _ = np.lib.format.read_magic(stream)
-                    header = getattr(np.lib.format, f"read_array_header_{version}_0")(stream)
-                    num_bytes = math.prod(header[0]) * header[2].itemsize
-                    if stream.tell() + num_bytes != part.file_size:
-                        raise ValueError(
-                            f"{part.filename} has {part.file_size} bytes for an array {header[0]}"
-                        )
-    except Exception as error:
-        raise damaged(path, f"{type(error).__name__}: {error}") from error
+    downloads.check_arrays(path)
