@@ -173,6 +173,27 @@ def test_digest_reaches_into_the_package(monkeypatch):
     assert code_digest(_train_with_the_package) != before
 
 
+@pytest.mark.parametrize(("old", "new"), [
+    ("return Net().forward(x)", "return Net().forward(x) + 1"),
+    ("return helper(x)", "return helper(x) + 1"),
+    ("class Base:\n", "class Base:\n    depth = 2\n"),
+])  # fmt: skip
+def test_what_was_changed_in_place_counts(digest, old, new):
+    """IPython's autoreload gives the functions and classes that are there new code."""
+    before = digest(BASE)
+    module = sys.modules["digest_module"]
+    after = digest(BASE.replace(old, new))
+    changed = sys.modules["digest_module"]
+
+    module.train.__code__ = changed.train.__code__
+    for name, value in vars(changed.Base).items():
+        if not name.startswith("__"):
+            setattr(module.Base, name, value)
+    changed.Base = module.Base
+
+    assert code_digest(module.train) == after != before
+
+
 def test_string_that_looks_like_a_comment_is_kept():
     assert normalised_source("x = '# no comment'  # a comment\n") == "x = '# no comment'"
 

@@ -11,7 +11,7 @@ import linecache
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 
 from tlutils import guards
 
@@ -108,7 +108,7 @@ def code_digest(function: Callable) -> str:
         name = f"{item.__module__}.{item.__qualname__}"
         if name in found:
             continue
-        found[name] = _normalised(item)
+        found[name] = _normalised(item, _state(item))
         for used_name, used in _used_objects(item):
             for place, part in _parts(used_name, used):
                 if isinstance(part, bool | int | float | str):
@@ -168,10 +168,23 @@ def _is_ours(item: object, home: str) -> bool:
     return module == home or (module.split(".")[0] == "tlutils" and module != __name__)
 
 
-# A chapter asks for the digests of many runs whose code is nearly the same. What a definition says cannot
-# change; what its names mean can, and is looked up each time.
+def _functions(item: Callable) -> list[FunctionType]:
+    """Return a function by itself, or the functions of a class."""
+    members = list(vars(item).values()) if inspect.isclass(item) else [item]
+    functions = [getattr(member, "__func__", getattr(member, "fget", member)) for member in members]
+    return [function for function in functions if inspect.isfunction(function)]
+
+
+def _state(item: Callable) -> tuple:
+    """Return what is another where IPython's autoreload has changed a definition in place."""
+    plain = [value for value in vars(item).values() if isinstance(value, bool | int | float | str)]
+    return (*plain, *(function.__code__ for function in _functions(item)))
+
+
+# A chapter asks for the digests of many runs whose code is nearly the same: what a definition says is worked
+# out once. What its names mean may change, and is looked up each time.
 @functools.cache
-def _normalised(item: Callable) -> str:
+def _normalised(item: Callable, _state: tuple) -> str:
     """Return the normalised source of a function or class."""
     return normalised_source(_source(item))
 
@@ -184,7 +197,7 @@ def _used_objects(item: Callable) -> Iterator[tuple[str, object]]:
     if inspect.isclass(item):
         yield from ((base.__qualname__, base) for base in item.__bases__)
     namespace = vars(sys.modules[item.__module__])
-    for name, attribute in _used_names(item):
+    for name, attribute in _used_names(item, _state(item)):
         if attribute is None and name in namespace:
             yield name, namespace[name]
         owner = namespace.get(name)
@@ -193,9 +206,9 @@ def _used_objects(item: Callable) -> Iterator[tuple[str, object]]:
 
 
 @functools.cache
-def _used_names(item: Callable) -> list[tuple[str, str | None]]:
+def _used_names(item: Callable, state: tuple) -> list[tuple[str, str | None]]:
     """Return the global names in the source of `item`: (name, None), and (owner, attribute)."""
-    tree = ast.parse(_normalised(item))
+    tree = ast.parse(_normalised(item, state))
     # `__file__` and its kind say where the code lies, which differs between machines, not what it does.
     used = {name for name in _global_names(item) | _names_at_definition(tree) if not name.startswith("__")}
     found: dict[tuple[str, str | None], None] = {}  # each once, in their order
@@ -210,9 +223,7 @@ def _used_names(item: Callable) -> list[tuple[str, str | None]]:
 
 def _global_names(item: Callable) -> set[str]:
     """Return the names that the code of `item` looks up outside itself; its local names do not count."""
-    members = list(vars(item).values()) if inspect.isclass(item) else [item]
-    functions = [getattr(member, "__func__", getattr(member, "fget", member)) for member in members]
-    pending = [function.__code__ for function in functions if inspect.isfunction(function)]
+    pending = [function.__code__ for function in _functions(item)]
     names = set()
     while pending:
         code = pending.pop()
