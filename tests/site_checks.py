@@ -49,7 +49,8 @@ TOO_WIDE = """() => {
   return [`the page is ${root.scrollWidth} px wide in a window of ${width} px: ${names.join(', ')}`];
 }"""
 # axe-core looks at every element and measures the contrast of every word, thousands on a page. This leaves
-# one word of code of each kind; and of a formula its box and the <math> read aloud, not their parts.
+# one word of code of each kind, which is what the styles may go by: its classes and those of all that holds
+# it; and of a formula its box and the <math> read aloud, not their parts.
 LESS_OF_THE_SAME = """() => {
   const drawn = [...document.querySelectorAll('mjx-container > mjx-math[aria-hidden=true]')]
     .map(math => [math, math.getBoundingClientRect()]);
@@ -60,8 +61,10 @@ LESS_OF_THE_SAME = """() => {
   document.querySelectorAll('mjx-assistive-mml > math').forEach(math => math.replaceChildren());
   const seen = new Set(), repeated = [];
   for (const word of document.querySelectorAll('.highlight pre span[class], .sig span[class]')) {
-    const ground = word.closest('pre, .sig');
-    const kind = [word, ground].map(node => [node.className, node.getAttribute('style')]).join();
+    let kind = '';
+    for (let node = word; node; node = node.parentElement) {
+      kind += `${node.tagName}.${node.className}{${node.getAttribute('style')}}`;
+    }
     if (seen.has(kind)) { repeated.push(word); } else { seen.add(kind); }
   }
   repeated.forEach(word => word.replaceWith(...word.childNodes));

@@ -194,6 +194,11 @@ def test_a_fault_is_found_and_nothing_else(browser, tmp_path, kind, words, body)
             '<p style="-webkit-text-fill-color: #ccc">two</p>',
         ),
         ("<p>one</p>", '<p style="color: #ccc">two</p>'),
+        (  # a word of code whose colour goes by what holds the code
+            '<div class="highlight"><pre><span class="k">one</span></pre></div>',
+            "<style>.dim .k { color: #ccc; }</style>"
+            '<div class="dim"><div class="highlight"><pre><span class="k">two</span></pre></div></div>',
+        ),
     ],
 )
 def test_a_pale_text_is_found_beside_a_sound_one_that_is_like_it(browser, tmp_path, sound, pale):

@@ -184,7 +184,7 @@ def _state(item: Callable) -> tuple:
 # A chapter asks for the digests of many runs whose code is nearly the same: what a definition says is worked
 # out once. What its names mean may change, and is looked up each time.
 @functools.cache
-def _normalised(item: Callable, _state: tuple) -> str:
+def _normalised(item: Callable, _key: tuple) -> str:
     """Return the normalised source of a function or class."""
     return normalised_source(_source(item))
 
@@ -206,9 +206,9 @@ def _used_objects(item: Callable) -> Iterator[tuple[str, object]]:
 
 
 @functools.cache
-def _used_names(item: Callable, state: tuple) -> list[tuple[str, str | None]]:
+def _used_names(item: Callable, key: tuple) -> list[tuple[str, str | None]]:
     """Return the global names in the source of `item`: (name, None), and (owner, attribute)."""
-    tree = ast.parse(_normalised(item, state))
+    tree = ast.parse(_normalised(item, key))
     # `__file__` and its kind say where the code lies, which differs between machines, not what it does.
     used = {name for name in _global_names(item) | _names_at_definition(tree) if not name.startswith("__")}
     found: dict[tuple[str, str | None], None] = {}  # each once, in their order
